@@ -1,0 +1,207 @@
+"""Carrying a plan out: under the lease, each platform within its own deadline, on record.
+
+The order is what makes a crash harmless: decision rows are written first, in the transaction that
+proves the lease; then the platforms act; then the outcomes are noted. What is lost between the
+last two is an outcome, never a change without a record.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pla.core.plan import Outcome, OutcomeStatus, Plan, Resize, describe
+from pla.observation import Observation
+from pla.ports import Actuator, ActuatorError, Clock, Decision, Lease, LeaseLost, Store, StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Proof of leadership: the lease `name` was held when `lease` was taken."""
+
+    name: str
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one platform has to do."""
+
+    actuator: Actuator
+    actions: tuple[Resize, ...]
+
+
+class Crew:
+    """Runs every platform's job at the same time, and waits for none beyond its deadline.
+
+    A platform that hangs keeps its thread; until that comes back it gets no new job. Its actions
+    cannot take effect late: an actuator checks the deadline before each of them.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._busy: dict[str, threading.Thread] = {}
+
+    def run(self, jobs: Sequence[Job], seconds: float, expires_s: float) -> list[Outcome]:
+        """The outcomes of all jobs, in order; each has `seconds`, and none acts after `expires_s`.
+
+        `expires_s` is the end of the lease (monotonic) [s].
+        """
+        deadline_s = min(self._clock.monotonic_s() + seconds, expires_s)
+        started = [(job, self._start(job, deadline_s)) for job in jobs]
+        outcomes: list[Outcome] = []
+        for job, results in started:
+            outcomes.extend(self._await(job, results, deadline_s))
+        return outcomes
+
+    def _start(self, job: Job, deadline_s: float) -> queue.SimpleQueue[Outcome | None] | None:
+        scheme = job.actuator.scheme
+        former = self._busy.get(scheme)
+        if former is not None and former.is_alive():
+            return None
+        results: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        thread = threading.Thread(
+            target=_work, args=(job, deadline_s, results), name=f"actuate-{scheme}", daemon=True
+        )
+        self._busy[scheme] = thread
+        thread.start()
+        return results
+
+    def _await(
+        self, job: Job, results: queue.SimpleQueue[Outcome | None] | None, deadline_s: float
+    ) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        words = f"{job.actuator.scheme}: no answer before the deadline"
+        if results is None:
+            words = f"{job.actuator.scheme}: still busy with the former tick's changes"
+        while results is not None:
+            left_s = deadline_s - self._clock.monotonic_s()
+            try:
+                outcome = results.get(timeout=max(left_s, 0.0))
+            except queue.Empty:
+                break
+            if outcome is None:
+                return outcomes
+            outcomes.append(outcome)
+        # Outcomes come in the order of the actions: what is missing is the rest.
+        rest = job.actions[len(outcomes) :]
+        return outcomes + [_failed(action, words) for action in rest]
+
+
+def _work(job: Job, deadline_s: float, results: queue.SimpleQueue[Outcome | None]) -> None:
+    done = 0
+    try:
+        for outcome in job.actuator.apply(job.actions, deadline_s):
+            results.put(outcome)
+            done += 1
+    except ActuatorError as error:
+        for action in job.actions[done:]:
+            results.put(_failed(action, str(error)))
+    except Exception as error:  # a defect of one platform's code must not stop the others
+        for action in job.actions[done:]:
+            results.put(_failed(action, f"{job.actuator.scheme}: {type(error).__name__}: {error}"))
+    results.put(None)
+
+
+def _failed(action: Resize, words: str) -> Outcome:
+    return Outcome(action, OutcomeStatus.FAILED, float("nan"), words)
+
+
+def actions_of(plan: Plan, observation: Observation) -> list[Resize]:
+    """The plan's changes as objects, in its order."""
+    fleet = observation.fleet
+    workload = fleet.instances.workload[plan.instance].tolist()
+    return [
+        Resize(
+            instance=fleet.instances.ids[instance],
+            workload=fleet.workloads.ids[row],
+            resource=fleet.resources[resource],
+            current=current,
+            target=target,
+            reason=reason,
+            version=fleet.instances.version[instance],
+        )
+        for instance, row, resource, current, target, reason in zip(
+            plan.instance.tolist(),
+            workload,
+            plan.resource.tolist(),
+            plan.current.tolist(),
+            plan.target.tolist(),
+            plan.reason.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def carry_out(
+    plan: Plan,
+    observation: Observation,
+    store: Store,
+    crew: Crew,
+    fence: Fence,
+    *,
+    at_s: float,
+    model_version: str,
+    seconds: float,
+    errors: list[str],
+) -> list[Outcome]:
+    """Record, act, record what became of it. Returns the outcomes; trouble goes into `errors`."""
+    actions = actions_of(plan, observation)
+    owner = observation.owner[observation.fleet.instances.workload[plan.instance]]
+    try:
+        rows = store.begin(
+            fence.name, fence.lease, _decisions(actions, at_s, fence.lease.epoch, model_version)
+        )
+    except (LeaseLost, StoreError) as error:
+        errors.append(f"nothing was changed: {error}")
+        return []
+    outcomes: list[Outcome] = []
+    numbers: list[int] = []
+    jobs: list[Job] = []
+    for index, actuator in enumerate(observation.owners):
+        mine = np.flatnonzero(owner == index).tolist()
+        if mine:
+            jobs.append(Job(actuator, tuple(actions[row] for row in mine)))
+            numbers.extend(rows[row] for row in mine)
+    outcomes = crew.run(jobs, seconds, fence.lease.expires_s)
+    errors.extend(sorted({o.message for o in outcomes if o.status is OutcomeStatus.FAILED}))
+    try:
+        store.settle(
+            [
+                (number, outcome.status.value, outcome.amount, outcome.message)
+                for number, outcome in zip(numbers, outcomes, strict=True)
+            ]
+        )
+    except StoreError as error:
+        errors.append(f"changes were made, their outcomes could not be noted: {error}")
+    return outcomes
+
+
+def _decisions(
+    actions: Sequence[Resize], at_s: float, epoch: int, model_version: str
+) -> list[Decision]:
+    words: dict[int, str] = {}
+    for action in actions:
+        if action.reason not in words:
+            words[action.reason] = describe(action.reason)
+    return [
+        Decision(
+            at_s=at_s,
+            epoch=epoch,
+            instance=action.instance,
+            workload=action.workload,
+            resource=action.resource,
+            current=action.current,
+            target=action.target,
+            amount=float("nan"),
+            reason=words[action.reason],
+            status="planned",
+            message="",
+            model_version=model_version,
+        )
+        for action in actions
+    ]

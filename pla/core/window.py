@@ -1,0 +1,269 @@
+"""The usage window: what PLA remembers of every workload, in columns.
+
+48 h of steps and 14 d of hourly mean and maximum, as rings. The step ring is laid out
+(step, resource, workload): a new step is one contiguous write, a lag one contiguous read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pla.core.fleet import UsageBlock
+
+Singles = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Longs = NDArray[np.int64]
+
+HOUR_S = 3600
+STEP_SPAN_S = 48 * HOUR_S
+HOURS = 14 * 24
+
+
+class UsageWindow:
+    """Closed, epoch-aligned steps of `workloads` x `resources`, right-aligned at `end_s`.
+
+    Attributes:
+        workloads: number of workload rows.
+        resources: names of the resource axis.
+        step_s: width of a step [s]; divides an hour.
+        end_s: end of the newest closed step [epoch s].
+        last_seen_s: end of the newest step with a sample [epoch s], 0 = never,
+            shape (resource, workload).
+        killed_s: end of the newest step with an out-of-memory kill, 0 = never, shape (workload,).
+        hour_version: counts changes of the hourly aggregates, so that what is derived from them
+            can be kept until they change.
+    """
+
+    def __init__(self, workloads: int, resources: tuple[str, ...], step_s: int, end_s: int) -> None:
+        """An empty window that ends at `end_s`.
+
+        Raises:
+            ValueError: if `step_s` does not divide an hour, or `end_s` is not on the step grid.
+        """
+        if step_s <= 0 or HOUR_S % step_s:
+            raise ValueError(f"step of {step_s} s: it must divide an hour ({HOUR_S} s)")
+        if end_s % step_s:
+            raise ValueError(f"window end {end_s} is not a multiple of the step ({step_s} s)")
+        self.workloads = workloads
+        self.resources = resources
+        self.step_s = step_s
+        self.end_s = end_s
+        self.steps = STEP_SPAN_S // step_s
+        self.steps_per_hour = HOUR_S // step_s
+        cell = (len(resources), workloads)
+        self._values: Singles = np.full((self.steps, *cell), np.nan, dtype=np.float32)
+        self._censored: Bools = np.zeros((self.steps, *cell), dtype=np.bool_)
+        self._hour_mean: Singles = np.full((HOURS, *cell), np.nan, dtype=np.float32)
+        self._hour_max: Singles = np.full((HOURS, *cell), np.nan, dtype=np.float32)
+        self.last_seen_s: Longs = np.zeros(cell, dtype=np.int64)
+        self.killed_s: Longs = np.zeros(workloads, dtype=np.int64)
+        self.hour_version = 0
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def lag(self, steps: int) -> Singles:
+        """Usage of the step that closed `steps` before `end_s`, shape (resource, workload): a view.
+
+        Raises:
+            ValueError: when the window does not reach that far back.
+        """
+        view: Singles = self._values[self._row(steps)]
+        return view
+
+    def censored_lag(self, steps: int) -> Bools:
+        """Whether that step's usage was held down, shape (resource, workload): a view."""
+        view: Bools = self._censored[self._row(steps)]
+        return view
+
+    def recent(self, steps: int) -> Singles:
+        """The newest `steps` steps, oldest first, shape (step, resource, workload): a copy."""
+        return self._values[self._rows(steps)]
+
+    def recent_censored(self, steps: int) -> Bools:
+        """The censored flags of `recent(steps)`, same shape."""
+        return self._censored[self._rows(steps)]
+
+    def recent_max(self, steps: int) -> Singles:
+        """Largest usage of the newest `steps` steps, shape (resource, workload); NaN = none."""
+        peak = self.lag(0).copy()
+        for lag in range(1, steps):
+            np.fmax(peak, self.lag(lag), out=peak)
+        return peak
+
+    @property
+    def open_hour_steps(self) -> int:
+        """Closed steps since the last full hour: 0 right on the hour."""
+        return (self.end_s % HOUR_S) // self.step_s
+
+    def hour_mean(self, hours_ago: int) -> Singles:
+        """Mean of a closed clock hour; 0 = the newest closed one. Shape (resource, workload)."""
+        view: Singles = self._hour_mean[self._hour_row(hours_ago)]
+        return view
+
+    def hour_max(self, hours_ago: int) -> Singles:
+        """Maximum of a closed clock hour; 0 = the newest closed one. Shape (resource, workload)."""
+        view: Singles = self._hour_max[self._hour_row(hours_ago)]
+        return view
+
+    def peak(self, hours: int) -> Singles:
+        """Largest usage of the open hour and the `hours` closed ones before it [unit].
+
+        Shape (resource, workload); NaN where there is no sample.
+        """
+        peak = self.recent_max(max(self.open_hour_steps, 1))
+        for ago in range(hours):
+            np.fmax(peak, self.hour_max(ago), out=peak)
+        return peak
+
+    @property
+    def values(self) -> Singles:
+        """All steps, oldest first, shape (workload, resource, step): a copy, for people."""
+        return np.ascontiguousarray(self.recent(self.steps).transpose(2, 1, 0))
+
+    def end_of_lag(self, steps: int) -> int:
+        """End of the step that closed `steps` before the newest [epoch s]."""
+        return self.end_s - steps * self.step_s
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def push(self, block: UsageBlock) -> None:
+        """Take in `block`: new steps move the window on, older ones fill and correct it.
+
+        A sample that comes late replaces a gap, and a re-read sample replaces the former one;
+        a NaN never replaces a sample. Steps that the block skips become gaps.
+
+        Raises:
+            ValueError: if the block has other steps, workloads or resources than the window.
+        """
+        self._check(block)
+        if block.end_s > self.end_s:
+            self._move_to(block.end_s)
+        touched: set[int] = set()
+        for index in range(block.steps):
+            end_s = block.end_s - (block.steps - 1 - index) * self.step_s
+            if end_s <= self.end_s - STEP_SPAN_S:
+                continue
+            self._merge(block, index, end_s)
+            touched.add((end_s - self.step_s) // HOUR_S)
+        closed = self.end_s // HOUR_S
+        for hour in sorted(touched):
+            if hour < closed:
+                self._close_hour(hour)
+
+    def load_hours(self, mean: Singles, peak: Singles, last_hour_end_s: int) -> None:
+        """Fill hourly aggregates from history that is older than the step ring reaches.
+
+        `mean` and `peak` have shape (hour, resource, workload), oldest first, and end at
+        `last_hour_end_s`. Hours that already hold samples stay.
+        """
+        last = last_hour_end_s // HOUR_S - 1
+        newest = self.end_s // HOUR_S - 1
+        for index in range(mean.shape[0]):
+            hour = last - (mean.shape[0] - 1 - index)
+            if not newest - HOURS < hour <= newest:
+                continue
+            row = hour % HOURS
+            empty = np.isnan(self._hour_max[row])
+            self._hour_mean[row][empty] = mean[index][empty]
+            self._hour_max[row][empty] = peak[index][empty]
+        self.hour_version += 1
+
+    def reindexed(self, rows: NDArray[np.int64]) -> UsageWindow:
+        """The same window for another set of workloads: row i continues old row `rows[i]`.
+
+        `rows[i] = -1` is a workload that is new: all gaps.
+        """
+        other = UsageWindow(len(rows), self.resources, self.step_s, self.end_s)
+        known = rows >= 0
+        old = rows[known]
+        for mine, theirs in (
+            (self._values, other._values),
+            (self._censored, other._censored),
+            (self._hour_mean, other._hour_mean),
+            (self._hour_max, other._hour_max),
+        ):
+            theirs[:, :, known] = mine[:, :, old]
+        other.last_seen_s[:, known] = self.last_seen_s[:, old]
+        other.killed_s[known] = self.killed_s[old]
+        other.hour_version = self.hour_version + 1
+        return other
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _row(self, lag: int) -> int:
+        if not 0 <= lag < self.steps:
+            raise ValueError(f"lag {lag}: the window keeps {self.steps} steps")
+        return (self.end_s // self.step_s - 1 - lag) % self.steps
+
+    def _rows(self, steps: int) -> NDArray[np.int64]:
+        self._row(steps - 1)
+        newest = self.end_s // self.step_s - 1
+        return np.arange(newest - steps + 1, newest + 1) % self.steps
+
+    def _hour_row(self, hours_ago: int) -> int:
+        if not 0 <= hours_ago < HOURS:
+            raise ValueError(f"{hours_ago} hours ago: the window keeps {HOURS} hours")
+        return (self.end_s // HOUR_S - 1 - hours_ago) % HOURS
+
+    def _check(self, block: UsageBlock) -> None:
+        cell = (len(self.resources), self.workloads)
+        if block.step_s != self.step_s or block.values.shape[1:] != cell:
+            raise ValueError(
+                f"block of {block.step_s} s steps and cells {block.values.shape[1:]} does not fit "
+                f"a window of {self.step_s} s steps and cells {cell}"
+            )
+        if block.end_s % self.step_s:
+            raise ValueError(f"block end {block.end_s} is not a multiple of {self.step_s} s")
+
+    def _move_to(self, end_s: int) -> None:
+        """Empty the rows that the move to `end_s` takes over, and close the hours it passes."""
+        first, last = self.end_s // self.step_s, end_s // self.step_s
+        fresh = np.arange(max(first, last - self.steps), last) % self.steps
+        self._values[fresh] = np.nan
+        self._censored[fresh] = False
+        first_hour, last_hour = self.end_s // HOUR_S, end_s // HOUR_S
+        if last_hour > first_hour:
+            passed = np.arange(max(first_hour, last_hour - HOURS), last_hour) % HOURS
+            self._hour_mean[passed] = np.nan
+            self._hour_max[passed] = np.nan
+        old_end_s, self.end_s = self.end_s, end_s
+        if last_hour > first_hour and old_end_s % HOUR_S:
+            # The hour that was open closes now, even if this block brings none of its steps.
+            self._close_hour(first_hour)
+        self.hour_version += int(last_hour > first_hour)
+
+    def _merge(self, block: UsageBlock, index: int, end_s: int) -> None:
+        row = (end_s // self.step_s - 1) % self.steps
+        values = block.values[index]
+        seen = np.isfinite(values)
+        np.copyto(self._values[row], values, where=seen)
+        np.copyto(self._censored[row], block.censored[index], where=seen)
+        np.copyto(self.last_seen_s, np.maximum(self.last_seen_s, end_s), where=seen)
+        killed = block.killed[index]
+        if killed.any():
+            self.killed_s[killed] = np.maximum(self.killed_s[killed], end_s)
+
+    def _close_hour(self, hour: int) -> None:
+        """Aggregate hour `hour` (counted from the epoch) from the steps still in the ring.
+
+        The sum runs over the steps in order, so that the result does not depend on when and in
+        how many pieces they came.
+        """
+        end_s = (hour + 1) * HOUR_S
+        total = np.zeros((len(self.resources), self.workloads), dtype=np.float32)
+        count = np.zeros_like(total)
+        peak = np.full_like(total, np.nan)
+        for step_end in range(end_s - HOUR_S + self.step_s, end_s + 1, self.step_s):
+            if not self.end_s - STEP_SPAN_S < step_end <= self.end_s:
+                continue
+            values = self._values[(step_end // self.step_s - 1) % self.steps]
+            seen = np.isfinite(values)
+            np.add(total, values, out=total, where=seen)
+            count += seen
+            np.fmax(peak, values, out=peak)
+        row = hour % HOURS
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self._hour_mean[row] = np.where(count > 0, total / count, np.float32(np.nan))
+        self._hour_max[row] = peak
+        self.hour_version += 1

@@ -1,0 +1,1 @@
+"""Where usage history and live samples come from: one adapter per kind of database."""
