@@ -16,7 +16,16 @@ import numpy as np
 
 from pla.core.plan import Outcome, OutcomeStatus, Plan, Resize, describe
 from pla.observation import Observation
-from pla.ports import Actuator, ActuatorError, Clock, Decision, Lease, LeaseLost, Store, StoreError
+from pla.ports import (
+    Actuator,
+    ActuatorError,
+    Clock,
+    Decision,
+    Lease,
+    LeaseLost,
+    StoreError,
+    TickStore,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ def actions_of(plan: Plan, observation: Observation) -> list[Resize]:
 def carry_out(
     plan: Plan,
     observation: Observation,
-    store: Store,
+    store: TickStore,
     crew: Crew,
     fence: Fence,
     *,

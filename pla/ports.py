@@ -9,7 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.fleet import Fleet, Forecast, InstanceTable, NodeTable, UsageBlock, WorkloadTable
+from pla.core.calibration import Calibration
+from pla.core.fleet import (
+    Fleet,
+    Forecast,
+    InstanceTable,
+    NodeTable,
+    Tier,
+    UsageBlock,
+    WorkloadTable,
+)
 from pla.core.plan import Outcome, Resize
 from pla.core.window import UsageWindow
 
@@ -131,6 +140,9 @@ class Forecaster(Protocol):
     def predict(self, features: FeatureBlock) -> Forecast:
         """The forecast, not yet calibrated online."""
 
+    def new_calibration(self, tiers: Sequence[Tier]) -> Calibration:
+        """A calibration for this model's residuals, seeded with those of its backtest."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
@@ -212,7 +224,30 @@ class Decision:
     model_version: str
 
 
-class Store(Protocol):
+class TickStore(Protocol):
+    """The part of the store that a tick itself needs."""
+
+    def begin(self, name: str, lease: Lease, decisions: Sequence[Decision]) -> list[int]:
+        """Write decision rows before they are carried out, if `lease` is still in force.
+
+        One transaction; returns the row numbers, in order. No rows, no transaction.
+
+        Raises:
+            LeaseLost: another holder has the lease; nothing was written.
+            StoreError: the store cannot be written; nothing was written.
+        """
+
+    def settle(self, results: Sequence[tuple[int, str, float, str]]) -> None:
+        """Write what became of begun decisions: (row, status, amount reached [unit], message)."""
+
+    def paused(self) -> bool:
+        """Whether actuation is paused globally."""
+
+    def overrides(self, now_s: float) -> list[Override]:
+        """Overrides in force at `now_s`."""
+
+
+class Store(TickStore, Protocol):
     """What outlives a process: decisions, calibration, lease, overrides, pauses, peaks."""
 
     def acquire(self, name: str, holder: str, ttl_s: float) -> Lease | None:
@@ -221,18 +256,11 @@ class Store(Protocol):
         Renewing keeps the epoch; taking it over raises it. Raises StoreError.
         """
 
+    def release(self, name: str, lease: Lease) -> None:
+        """Give `lease` up at an orderly end, so that a successor need not wait for its end."""
+
     def check(self, name: str, lease: Lease) -> None:
         """Raises LeaseLost if `lease` is no longer the one in force."""
-
-    def begin(self, name: str, lease: Lease, decisions: Sequence[Decision]) -> list[int]:
-        """Write decision rows before they are carried out; one transaction that holds only if
-        `lease` is in force.
-
-        Returns the row numbers, in order. Raises LeaseLost, StoreError. No rows, no transaction.
-        """
-
-    def settle(self, results: Sequence[tuple[int, str, float, str]]) -> None:
-        """Write what became of begun decisions: (row, status, amount reached [unit], message)."""
 
     def decisions(self, workload: str | None, limit: int) -> list[Decision]:
         """The newest decisions, newest first."""
@@ -240,14 +268,8 @@ class Store(Protocol):
     def last_changes(self, since_s: float) -> Mapping[tuple[str, str], float]:
         """Time of the newest applied change per (instance, resource) since then [epoch s]."""
 
-    def paused(self) -> bool:
-        """Whether actuation is paused globally."""
-
     def set_paused(self, paused: bool, by: str, why: str) -> None:
         """Pause or resume all actuation; audited."""
-
-    def overrides(self, now_s: float) -> list[Override]:
-        """Overrides in force at `now_s`."""
 
     def put_override(self, override: Override) -> None:
         """Write or replace the override of its workload and resource; audited."""
@@ -260,3 +282,6 @@ class Store(Protocol):
 
     def audit(self, at_s: float, by: str, what: str, detail: Mapping[str, Any]) -> None:
         """Append to the audit trail."""
+
+    def close(self) -> None:
+        """Close all connections."""

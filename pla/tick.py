@@ -7,21 +7,19 @@ one leader remembers between ticks is `TickState`; everything else comes in thro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pla import wishes
 from pla.actuation import Crew, Fence, carry_out
+from pla.collection import collect
 from pla.core import planner, policy
-from pla.core.calibration import Calibration
-from pla.core.fleet import Bools, Fleet, Floats, Forecast, UsageBlock
-from pla.core.plan import Outcome, OutcomeStatus, Plan, Recommendation
+from pla.core.fleet import Fleet, Forecast
+from pla.core.plan import DONE, Outcome, Plan, Recommendation
 from pla.core.policy import Rules, Situation
-from pla.core.window import UsageWindow
-from pla.observation import Observation, merge, row_map
+from pla.observation import Observation, merge
 from pla.ports import (
     Actuator,
     ActuatorError,
@@ -30,20 +28,27 @@ from pla.ports import (
     FleetPart,
     Forecaster,
     MetricsSource,
-    SourceError,
-    Store,
+    TickStore,
 )
 from pla.settings import Settings
+from pla.tick_state import PendingForecast, TickState
+
+__all__ = [
+    "Ports",
+    "StepWrapper",
+    "TickReport",
+    "TickState",
+    "actuate",
+    "collect",
+    "featurise",
+    "forecast",
+    "observe",
+    "plan",
+    "run_step",
+    "run_tick",
+]
 
 T = TypeVar("T")
-
-DONE = (OutcomeStatus.APPLIED, OutcomeStatus.ACCEPTED)
-
-OVERLAP_STEPS = 2
-"""Steps that are read again in every tick: samples come late, and are corrected."""
-
-BACKFILL_CHUNK_S = 24 * 3600
-"""History is read a day at a time: a whole window at once would double the peak memory."""
 
 
 class StepWrapper(Protocol):
@@ -56,41 +61,6 @@ class StepWrapper(Protocol):
 def run_step(name: str, work: Callable[[], T]) -> T:
     """The plain wrapper: just runs the step."""
     return work()
-
-
-@dataclass
-class TickState:
-    """What a leader, or a standby, remembers between ticks.
-
-    Attributes:
-        window: usage of every workload row of `ids`.
-        ids: the workloads that the window's rows belong to.
-        calibration: the online correction of the model in force.
-        band: the calibrated forecast at the tier's quantile of the former tick
-            (workload, resource).
-        pending: forecasts whose hold window has not closed yet, oldest first.
-        instance_ids: the instances that the rows of `changed_s` belong to.
-        changed_s: time of the last change, -inf = never (instance, resource) [epoch s].
-        parts: what each actuator listed last, for the ticks in which it does not answer.
-    """
-
-    window: UsageWindow
-    ids: tuple[str, ...]
-    calibration: Calibration
-    band: Floats
-    instance_ids: tuple[str, ...]
-    changed_s: Floats
-    pending: list[PendingForecast] = field(default_factory=list)
-    parts: dict[str, FleetPart] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class PendingForecast:
-    """A forecast that waits for its hold window to close at `due_s` [epoch s]."""
-
-    due_s: int
-    forecast: Forecast
-    ids: tuple[str, ...]
 
 
 @dataclass
@@ -132,7 +102,7 @@ class Ports:
 
     source: MetricsSource
     actuators: Sequence[Actuator]
-    store: Store
+    store: TickStore
     crew: Crew
     clock: Clock
 
@@ -222,107 +192,8 @@ def observe(
             silent.pop()
     answered = [a for a in actuators if a.scheme in state.parts]
     observation = merge(parts, answered, silent, settings.resources, settings.core_tiers())
-    _follow(state, observation.fleet)
+    state.follow(observation.fleet)
     return observation
-
-
-def _follow(state: TickState, fleet: Fleet) -> None:
-    """Bring the rows of what is remembered in line with the fleet's."""
-    if fleet.workloads.ids != state.ids:
-        rows = row_map(state.ids, fleet.workloads.ids)
-        state.window = state.window.reindexed(rows)
-        state.band = _reordered(state.band, rows, np.nan)
-        state.ids = fleet.workloads.ids
-    if fleet.instances.ids != state.instance_ids:
-        rows = row_map(state.instance_ids, fleet.instances.ids)
-        state.changed_s = _reordered(state.changed_s, rows, -np.inf)
-        state.instance_ids = fleet.instances.ids
-
-
-def _reordered(values: Floats, rows: NDArray[np.int64], missing: float) -> Floats:
-    """Row i is old row `rows[i]` of `values`; `missing` where that is -1."""
-    fresh = np.full((len(rows), values.shape[1]), missing)
-    fresh[rows >= 0] = values[rows[rows >= 0]]
-    return fresh
-
-
-# -- 2 -------------------------------------------------------------------------------------
-
-
-def collect(
-    state: TickState,
-    source: MetricsSource,
-    observation: Observation,
-    settings: Settings,
-    now_s: float,
-    errors: list[str],
-) -> Situation:
-    """Take the newest samples into the window, and say what they mean for each cell.
-
-    A source that fails leaves the window as it is: the ages grow, and the policy holds.
-    """
-    window = state.window
-    cutoff_s = int(now_s // window.step_s) * window.step_s
-    start_s = window.end_s - OVERLAP_STEPS * window.step_s
-    newest_kill = window.killed_s.copy()
-    try:
-        while start_s < cutoff_s:
-            end_s = min(start_s + BACKFILL_CHUNK_S, cutoff_s)
-            block = source.read(state.ids, settings.resources, start_s, end_s, window.step_s)
-            _drop_implausible(block, window, observation)
-            _mark_held_down(block, observation, settings)
-            window.push(block)
-            for words in sorted(set(block.unavailable.values())):
-                errors.append(words)
-            start_s = end_s
-    except SourceError as error:
-        errors.append(str(error))
-    return situate(state, observation, settings, now_s, killed=window.killed_s > newest_kill)
-
-
-def _drop_implausible(block: UsageBlock, window: UsageWindow, observation: Observation) -> None:
-    """Negative, infinite and absurd values are gaps, not usage."""
-    amounts = observation.fleet.workload_current()
-    peak = window.peak(7 * 24).T.astype(np.float64)
-    for values in block.values:
-        values[~policy.plausible(values.T, amounts, peak).T] = np.nan
-
-
-def _mark_held_down(block: UsageBlock, observation: Observation, settings: Settings) -> None:
-    """Usage at a hard cap shows the cap, not what the workload wants.
-
-    Only the newest step is known to have had the amounts in force now.
-    """
-    if not block.steps or not observation.capped.any():
-        return
-    amounts = observation.fleet.workload_current().T
-    cap = np.where(observation.capped.T, amounts * settings.policy.censored_ratio, np.inf)
-    block.censored[-1] |= block.values[-1] >= cap
-
-
-def situate(
-    state: TickState,
-    observation: Observation,
-    settings: Settings,
-    now_s: float,
-    killed: Bools,
-) -> Situation:
-    """The situation of every cell at the window's end."""
-    window, fleet = state.window, observation.fleet
-    current = fleet.workload_current()
-    stored_peak = window.peak(7 * 24).T.astype(np.float64)
-    seen_s = window.last_seen_s.T.astype(np.float64)
-    recent = max(int(settings.policy.recent_peak_s) // window.step_s, 1)
-    return Situation(
-        current=current,
-        usage=window.lag(0).T.astype(np.float64),
-        recent_peak=window.recent_max(recent).T.astype(np.float64),
-        stored_peak=stored_peak,
-        band=state.band,
-        censored=window.censored_lag(0).T.copy(),
-        killed=np.repeat(killed[:, None], len(fleet.resources), axis=1),
-        age_s=np.where(seen_s > 0, now_s - seen_s, np.inf),
-    )
 
 
 # -- 3, 4 ----------------------------------------------------------------------------------
@@ -342,28 +213,14 @@ def forecast(
 ) -> Forecast:
     """The champion's quantiles, corrected online by what earlier ones turned out to be."""
     raw = forecaster.predict(features)
-    _learn_from_closed_windows(state, fleet, settings)
+    hold_steps = settings.hold_s // state.window.step_s
+    state.learn_from_closed_windows(hold_steps, fleet.workloads.tier)
     calibrated = state.calibration.apply(raw, fleet.workloads.tier)
     horizon = settings.tick.lead_s + settings.hold_s
     state.pending.append(PendingForecast(state.window.end_s + horizon, raw, state.ids))
     quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
     state.band = policy.at_quantile(calibrated, quantile)
     return calibrated
-
-
-def _learn_from_closed_windows(state: TickState, fleet: Fleet, settings: Settings) -> None:
-    """Feed the calibration with every forecast whose hold window has closed."""
-    window = state.window
-    steps = settings.hold_s // window.step_s
-    while state.pending and state.pending[0].due_s <= window.end_s:
-        due = state.pending.pop(0)
-        newest = (window.end_s - due.due_s) // window.step_s
-        if due.ids != state.ids or newest + steps > window.steps:
-            continue
-        lags = range(newest, newest + steps)
-        peak = np.max([window.lag(lag) for lag in lags], axis=0).T  # NaN where any is missing
-        held = np.any([window.censored_lag(lag) for lag in lags], axis=0).T
-        state.calibration.update(due.forecast, peak, held, fleet.workloads.tier)
 
 
 # -- 5, 6 ----------------------------------------------------------------------------------
@@ -413,16 +270,4 @@ def actuate(
         errors=report.errors,
     )
     report.outcomes.extend(outcomes)
-    _note_changes(state, outcomes, report)
-
-
-def _note_changes(state: TickState, outcomes: Sequence[Outcome], report: TickReport) -> None:
-    """Start the cooldown of what changed."""
-    if not outcomes:
-        return
-    row = {name: index for index, name in enumerate(state.instance_ids)}
-    column = {name: index for index, name in enumerate(report.fleet.resources)}
-    for outcome in outcomes:
-        if outcome.status in DONE:
-            cell = row[outcome.action.instance], column[outcome.action.resource]
-            state.changed_s[cell] = report.at_s
+    state.note_changes(outcomes, report.at_s)

@@ -6,10 +6,10 @@ import numpy as np
 
 from pla.core.fleet import Fleet
 from pla.core.policy import Will
-from pla.ports import Store, StoreError
+from pla.ports import StoreError, TickStore
 
 
-def read(store: Store, fleet: Fleet, now_s: float, errors: list[str]) -> tuple[Will, bool]:
+def read(store: TickStore, fleet: Fleet, now_s: float, errors: list[str]) -> tuple[Will, bool]:
     """Overrides in force and whether actuation is paused.
 
     A store that cannot be read counts as paused: nobody knows what people forbade meanwhile.

@@ -106,6 +106,10 @@ class OutcomeStatus(Enum):
     FAILED = "failed"
 
 
+DONE = (OutcomeStatus.APPLIED, OutcomeStatus.ACCEPTED)
+"""In force, or under way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resize:
     """Give `instance` the amount `target` of `resource` instead of `current` [its unit].

@@ -59,6 +59,7 @@ class UsageWindow:
         self.last_seen_s: Longs = np.zeros(cell, dtype=np.int64)
         self.killed_s: Longs = np.zeros(workloads, dtype=np.int64)
         self.hour_version = 0
+        self._closed_peaks: dict[int, tuple[int, Singles]] = {}
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -112,9 +113,7 @@ class UsageWindow:
         Shape (resource, workload); NaN where there is no sample.
         """
         peak = self.recent_max(max(self.open_hour_steps, 1))
-        for ago in range(hours):
-            np.fmax(peak, self.hour_max(ago), out=peak)
-        return peak
+        return np.fmax(peak, self._closed_peak(hours), out=peak)
 
     @property
     def values(self) -> Singles:
@@ -131,25 +130,18 @@ class UsageWindow:
         """Take in `block`: new steps move the window on, older ones fill and correct it.
 
         A sample that comes late replaces a gap, and a re-read sample replaces the former one;
-        a NaN never replaces a sample. Steps that the block skips become gaps.
+        a NaN never replaces a sample, and what was once held down stays so: who re-reads a step
+        may not know any more which amount was in force. Steps that the block skips become gaps.
 
         Raises:
             ValueError: if the block has other steps, workloads or resources than the window.
         """
         self._check(block)
+        # In pieces of an hour, so that no hour has left the ring before it is closed.
+        for first in range(0, block.steps, self.steps_per_hour):
+            self._push_piece(block, first, min(first + self.steps_per_hour, block.steps))
         if block.end_s > self.end_s:
             self._move_to(block.end_s)
-        touched: set[int] = set()
-        for index in range(block.steps):
-            end_s = block.end_s - (block.steps - 1 - index) * self.step_s
-            if end_s <= self.end_s - STEP_SPAN_S:
-                continue
-            self._merge(block, index, end_s)
-            touched.add((end_s - self.step_s) // HOUR_S)
-        closed = self.end_s // HOUR_S
-        for hour in sorted(touched):
-            if hour < closed:
-                self._close_hour(hour)
 
     def load_hours(self, mean: Singles, peak: Singles, last_hour_end_s: int) -> None:
         """Fill hourly aggregates from history that is older than the step ring reaches.
@@ -191,6 +183,16 @@ class UsageWindow:
 
     # -- inside ----------------------------------------------------------------------------
 
+    def _closed_peak(self, hours: int) -> Singles:
+        """Largest usage of the `hours` newest closed hours, kept until an hour changes."""
+        version, peak = self._closed_peaks.get(hours, (-1, None))
+        if peak is None or version != self.hour_version:
+            peak = np.full_like(self._hour_max[0], np.nan)
+            for ago in range(hours):
+                np.fmax(peak, self.hour_max(ago), out=peak)
+            self._closed_peaks[hours] = (self.hour_version, peak)
+        return peak
+
     def _row(self, lag: int) -> int:
         if not 0 <= lag < self.steps:
             raise ValueError(f"lag {lag}: the window keeps {self.steps} steps")
@@ -205,6 +207,21 @@ class UsageWindow:
         if not 0 <= hours_ago < HOURS:
             raise ValueError(f"{hours_ago} hours ago: the window keeps {HOURS} hours")
         return (self.end_s // HOUR_S - 1 - hours_ago) % HOURS
+
+    def _push_piece(self, block: UsageBlock, first: int, last: int) -> None:
+        """Take in the steps `[first, last)` of `block`."""
+        ends = [block.end_s - (block.steps - 1 - i) * self.step_s for i in range(first, last)]
+        if ends[-1] > self.end_s:
+            self._move_to(ends[-1])
+        touched: set[int] = set()
+        for index, end_s in zip(range(first, last), ends, strict=True):
+            if end_s <= self.end_s - STEP_SPAN_S:
+                continue
+            self._merge(block, index, end_s)
+            touched.add((end_s - self.step_s) // HOUR_S)
+        for hour in sorted(touched):
+            if hour < self.end_s // HOUR_S:
+                self._close_hour(hour)
 
     def _check(self, block: UsageBlock) -> None:
         cell = (len(self.resources), self.workloads)
@@ -238,7 +255,9 @@ class UsageWindow:
         values = block.values[index]
         seen = np.isfinite(values)
         np.copyto(self._values[row], values, where=seen)
-        np.copyto(self._censored[row], block.censored[index], where=seen)
+        np.logical_or(
+            self._censored[row], block.censored[index], out=self._censored[row], where=seen
+        )
         np.copyto(self.last_seen_s, np.maximum(self.last_seen_s, end_s), where=seen)
         killed = block.killed[index]
         if killed.any():
