@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from pla.ports import (
     StoreError,
     TickStore,
 )
+
+_Key: TypeAlias = tuple[str, str]
+_Answers: TypeAlias = "queue.SimpleQueue[tuple[_Key, Outcome] | str]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,13 @@ class Crew:
     """Runs every platform's job at the same time, and waits for none beyond its deadline.
 
     A platform that hangs keeps its thread; until that comes back it gets no new job. Its actions
-    cannot take effect late: an actuator checks the deadline before each of them.
+    cannot take effect late: an actuator checks the deadline before each of them, and no further
+    one is asked of it once the deadline has passed.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._busy: dict[str, threading.Thread] = {}
+        self._busy: dict[int, threading.Thread] = {}
 
     def run(self, jobs: Sequence[Job], seconds: float, expires_s: float) -> list[Outcome]:
         """The outcomes of all jobs, in order; each has `seconds`, and none acts after `expires_s`.
@@ -67,53 +72,73 @@ class Crew:
             outcomes.extend(self._await(job, results, deadline_s))
         return outcomes
 
-    def _start(self, job: Job, deadline_s: float) -> queue.SimpleQueue[Outcome | None] | None:
-        scheme = job.actuator.scheme
-        former = self._busy.get(scheme)
+    def _start(self, job: Job, deadline_s: float) -> _Answers | None:
+        # By identity: two clusters have one scheme. The thread holds its actuator, so the id of a
+        # busy one is not taken by another.
+        former = self._busy.get(id(job.actuator))
         if former is not None and former.is_alive():
             return None
-        results: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        answers: _Answers = queue.SimpleQueue()
         thread = threading.Thread(
-            target=_work, args=(job, deadline_s, results), name=f"actuate-{scheme}", daemon=True
+            target=_work,
+            args=(job, self._clock, deadline_s, answers),
+            name=f"actuate-{job.actuator.scheme}",
+            daemon=True,
         )
-        self._busy[scheme] = thread
+        self._busy[id(job.actuator)] = thread
         thread.start()
-        return results
+        return answers
 
-    def _await(
-        self, job: Job, results: queue.SimpleQueue[Outcome | None] | None, deadline_s: float
-    ) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        words = f"{job.actuator.scheme}: no answer before the deadline"
-        if results is None:
-            words = f"{job.actuator.scheme}: still busy with the former tick's changes"
-        while results is not None:
+    def _await(self, job: Job, answers: _Answers | None, deadline_s: float) -> list[Outcome]:
+        """One outcome for each action, in the order of the actions, whatever the platform does."""
+        words = "no answer before the deadline"
+        if answers is None:
+            words = "still busy with the former tick's changes"
+        known: dict[_Key, Outcome] = {}
+        while answers is not None:
             left_s = deadline_s - self._clock.monotonic_s()
             try:
-                outcome = results.get(timeout=max(left_s, 0.0))
+                answer = answers.get(timeout=max(left_s, 0.0))
             except queue.Empty:
                 break
-            if outcome is None:
-                return outcomes
-            outcomes.append(outcome)
-        # Outcomes come in the order of the actions: what is missing is the rest.
-        rest = job.actions[len(outcomes) :]
-        return outcomes + [_failed(action, words) for action in rest]
+            if isinstance(answer, str):
+                words = answer
+                break
+            key, outcome = answer
+            known[key] = outcome
+        words = f"{job.actuator.scheme}: {words}"
+        return [known.get(_key(action)) or _failed(action, words) for action in job.actions]
 
 
-def _work(job: Job, deadline_s: float, results: queue.SimpleQueue[Outcome | None]) -> None:
-    done = 0
+def _key(action: Resize) -> _Key:
+    return action.instance, action.resource
+
+
+def _work(job: Job, clock: Clock, deadline_s: float, answers: _Answers) -> None:
+    """Let the actuator work until it is done or the deadline has passed.
+
+    Its outcomes go to `answers`, and last why there are no more. An outcome that comes late is
+    none: nobody waits for it any more, and the next tick sees what is really in force.
+    """
+    why = "it gave no outcome for this change"
     try:
-        for outcome in job.actuator.apply(job.actions, deadline_s):
-            results.put(outcome)
-            done += 1
+        if clock.monotonic_s() >= deadline_s:
+            outcomes: Iterator[Outcome] = iter(())
+        else:
+            outcomes = iter(job.actuator.apply(job.actions, deadline_s))
+        while clock.monotonic_s() < deadline_s:
+            outcome = next(outcomes, None)
+            if outcome is None:
+                break
+            if clock.monotonic_s() < deadline_s:
+                answers.put((_key(outcome.action), outcome))
+        else:
+            why = "the deadline had passed"
     except ActuatorError as error:
-        for action in job.actions[done:]:
-            results.put(_failed(action, str(error)))
+        why = str(error)
     except Exception as error:  # a defect of one platform's code must not stop the others
-        for action in job.actions[done:]:
-            results.put(_failed(action, f"{job.actuator.scheme}: {type(error).__name__}: {error}"))
-    results.put(None)
+        why = f"{type(error).__name__}: {error}"
+    answers.put(why)
 
 
 def _failed(action: Resize, words: str) -> Outcome:

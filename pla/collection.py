@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pla.core import policy
-from pla.core.fleet import Bools, UsageBlock
-from pla.core.policy import Situation
+from pla.core.fleet import Bools, Fleet, Floats, UsageBlock
+from pla.core.situation import Situation, plausible
 from pla.core.window import UsageWindow
 from pla.observation import Observation
 from pla.ports import MetricsSource, SourceError
@@ -36,60 +36,120 @@ def collect(
     cutoff_s = int(now_s // window.step_s) * window.step_s
     start_s = window.end_s - OVERLAP_STEPS * window.step_s
     newest_kill = window.killed_s.copy()
+    in_force_s = _in_force_since(state, observation, settings)
     try:
         while start_s < cutoff_s:
             end_s = min(start_s + BACKFILL_CHUNK_S, cutoff_s)
-            block = source.read(state.ids, settings.resources, start_s, end_s, window.step_s)
-            _drop_implausible(block, window, observation)
-            _mark_held_down(block, observation, settings)
+            block = _read(source, state, start_s, end_s)
+            _drop_implausible(block, state, observation)
+            if end_s == cutoff_s:
+                _mark_held_down(block, observation, in_force_s, settings)
             window.push(block)
             for words in sorted(set(block.unavailable.values())):
                 errors.append(words)
             start_s = end_s
     except SourceError as error:
         errors.append(str(error))
-    return situate(state, observation, settings, now_s, killed=window.killed_s > newest_kill)
+    killed = _killed_lately(window, newest_kill, in_force_s, now_s, settings)
+    return _situate(state, observation, settings, now_s, in_force_s, killed)
 
 
-def _drop_implausible(block: UsageBlock, window: UsageWindow, observation: Observation) -> None:
+def _in_force_since(state: TickState, observation: Observation, settings: Settings) -> Floats:
+    """Since when each workload has the amount it has now, shape (workload, resource) [epoch s].
+
+    A step that closed before says nothing about that amount: without this, one held-down step
+    would raise it in every tick until the next step closes.
+    """
+    return observation.fleet.largest_of_instances(state.changed_s) + settings.tick.lead_s
+
+
+def _read(source: MetricsSource, state: TickState, start_s: int, end_s: int) -> UsageBlock:
+    """What the source answers; whatever goes wrong in it is a SourceError."""
+    window = state.window
+    name = type(source).__name__
+    try:
+        block = source.read(state.ids, window.resources, start_s, end_s, window.step_s)
+    except SourceError:
+        raise
+    except Exception as error:  # a defect of a source's code must not stop the tick
+        raise SourceError(f"metrics source {name}: {type(error).__name__}: {error}") from error
+    cells = (len(window.resources), window.workloads)
+    if block.values.shape[1:] != cells or block.step_s != window.step_s or block.end_s > end_s:
+        raise SourceError(
+            f"metrics source {name}: asked for {cells} cells in {window.step_s} s steps up to "
+            f"{end_s}, it answered {block.values.shape[1:]} in {block.step_s} s steps up to "
+            f"{block.end_s}; nothing of it is used"
+        )
+    return block
+
+
+def _drop_implausible(block: UsageBlock, state: TickState, observation: Observation) -> None:
     """Negative, infinite and absurd values are gaps, not usage."""
     amounts = observation.fleet.workload_current()
-    peak = window.peak(7 * 24).T.astype(np.float64)
+    peak, largest = state.stored_peak(), _largest_node(observation.fleet)
     for values in block.values:
-        values[~policy.plausible(values.T, amounts, peak).T] = np.nan
+        usage = values.T.astype(np.float64)
+        values[~plausible(usage, amounts, peak, largest).T] = np.nan
 
 
-def _mark_held_down(block: UsageBlock, observation: Observation, settings: Settings) -> None:
+def _largest_node(fleet: Fleet) -> Floats:
+    """What the largest node has, shape (workload, resource); inf for who runs outside of nodes."""
+    capacity = np.where(np.isnan(fleet.nodes.capacity), np.inf, fleet.nodes.capacity)
+    largest = np.max(capacity, axis=0, initial=0.0)
+    bound = (fleet.instances.node >= 0)[:, None]
+    return fleet.largest_of_instances(np.where(bound, largest[None, :], np.inf))
+
+
+def _mark_held_down(
+    block: UsageBlock, observation: Observation, in_force_s: Floats, settings: Settings
+) -> None:
     """Usage at a hard cap shows the cap, not what the workload wants.
 
     Only the newest step is known to have had the amounts in force now.
     """
     if not block.steps or not observation.capped.any():
         return
-    amounts = observation.fleet.workload_current().T
-    cap = np.where(observation.capped.T, amounts * settings.policy.censored_ratio, np.inf)
-    block.censored[-1] |= block.values[-1] >= cap
+    amounts = observation.fleet.workload_current()
+    known = observation.capped & (in_force_s < block.end_s) & (amounts > 0)
+    cap = np.where(known, amounts * settings.policy.censored_ratio, np.inf)
+    block.censored[-1] |= block.values[-1] >= cap.T
 
 
-def situate(
+def _killed_lately(
+    window: UsageWindow,
+    newest_kill: NDArray[np.int64],
+    in_force_s: Floats,
+    now_s: float,
+    settings: Settings,
+) -> Bools:
+    """Kills that are news, shape (workload, resource).
+
+    Not those before the last change, which has answered them, nor those that a back-fill finds
+    in the distant past.
+    """
+    news = window.killed_s > np.maximum(newest_kill, now_s - settings.policy.recent_peak_s)
+    return np.asarray(news[:, None] & (window.killed_s[:, None] > in_force_s), dtype=np.bool_)
+
+
+def _situate(
     state: TickState,
     observation: Observation,
     settings: Settings,
     now_s: float,
+    in_force_s: Floats,
     killed: Bools,
 ) -> Situation:
     """The situation of every cell at the window's end."""
-    window, fleet = state.window, observation.fleet
-    current = fleet.workload_current()
+    window = state.window
     seen_s = window.last_seen_s.T.astype(np.float64)
-    recent = max(int(settings.policy.recent_peak_s) // window.step_s, 1)
+    recent = min(max(int(settings.policy.recent_peak_s) // window.step_s, 1), window.steps)
     return Situation(
-        current=current,
+        current=observation.fleet.workload_current(),
         usage=window.lag(0).T.astype(np.float64),
         recent_peak=window.recent_max(recent).T.astype(np.float64),
         stored_peak=state.stored_peak(),
         band=state.band,
-        censored=window.censored_lag(0).T.copy(),
-        killed=np.repeat(killed[:, None], len(fleet.resources), axis=1),
+        censored=window.censored_lag(0).T & (in_force_s < window.end_s),
+        killed=killed,
         age_s=np.where(seen_s > 0, now_s - seen_s, np.inf),
     )

@@ -50,7 +50,8 @@ def merge(
     """One fleet out of `parts`, listed by `owners`; a `silent` owner's cells are not resizable."""
     workload_shift = np.cumsum([0, *(len(part.workloads) for part in parts)])
     node_shift = np.cumsum([0, *(len(part.nodes) for part in parts)])
-    owner = np.repeat(np.arange(len(parts)), [len(part.workloads) for part in parts])
+    sizes = np.array([len(part.workloads) for part in parts], dtype=np.int64)
+    owner = np.repeat(np.arange(len(parts)), sizes)
     fleet = Fleet(
         resources=resources,
         tiers=tiers,

@@ -140,8 +140,11 @@ class Forecaster(Protocol):
     def predict(self, features: FeatureBlock) -> Forecast:
         """The forecast, not yet calibrated online."""
 
-    def new_calibration(self, tiers: Sequence[Tier]) -> Calibration:
-        """A calibration for this model's residuals, seeded with those of its backtest."""
+    def new_calibration(self, tiers: Sequence[Tier], resources: Sequence[str]) -> Calibration:
+        """A calibration for this model's residuals, seeded with those outside its training.
+
+        `resources` are those of the fleet, in its order.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,7 @@ class Runtime:
             self.settings.resources,
             self.settings.tick.step_s,
             now_s,
-            self._forecaster.new_calibration(self.settings.core_tiers()),
+            self._forecaster.new_calibration(self.settings.core_tiers(), self.settings.resources),
         )
         state.remembered = dict(self.store.last_changes(now_s - 24 * HOUR_S))
         state.saved_peaks = _peaks_from(self.store.load_state(PEAKS), now_s)
@@ -189,7 +189,9 @@ class Runtime:
         self._keep()
         log.info("model %s replaces %s", forecaster.model_version, self.model_version)
         self._forecaster = forecaster
-        calibration = forecaster.new_calibration(self.settings.core_tiers())
+        calibration = forecaster.new_calibration(
+            self.settings.core_tiers(), self.settings.resources
+        )
         saved = self.store.load_state(_calibration_key(forecaster))
         if saved is not None:
             calibration = calibration.restored(saved)

@@ -11,162 +11,40 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pla.core.fleet import ControlledValues, Mode, Tier
-from pla.core.resources import BY_NAME
+from pla.sections import (
+    MlflowSettings,
+    PolicySettings,
+    PrefectSettings,
+    RetrainSettings,
+    Section,
+    SimulatorSettings,
+    StoreSettings,
+    TickSettings,
+    TierSettings,
+    require_resource,
+    shipped_tiers,
+)
 
 ENV_PREFIX = "PLA_"
-CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class ConfigError(Exception):
     """The configuration cannot be used. Names the file (or variable), the key and the cure."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class TickSettings(_Section):
-    """The prediction-and-actuation cycle."""
-
-    interval_s: float = Field(60.0, gt=0, description="Real time between two ticks [s].")
-    step_s: int = Field(60, gt=0, description="Width of a usage step [s]; divides an hour.")
-    lead_s: int = Field(0, ge=0, description="From a decision to its effect, in whole steps [s].")
-    slack_s: int = Field(0, ge=0, description="Added to what an amount must cover [s].")
-    stale_after_s: float = Field(300.0, gt=0, description="Older data never shrinks anything [s].")
-    deadline_s: float = Field(20.0, gt=0, description="What each platform gets to act [s].")
-    lease_ttl_s: float = Field(30.0, gt=0, description="A leader silent for this long is replaced.")
-
-    @field_validator("step_s")
-    @classmethod
-    def _divides_an_hour(cls, value: int) -> int:
-        if 3600 % value:
-            raise ValueError(f"{value} s does not divide an hour; take 15, 30, 60, 300, ...")
-        return value
-
-
-class TierSettings(_Section):
-    """A service level (`pla.core.fleet.Tier`)."""
-
-    priority: int
-    quantile: float = Field(gt=0.5, lt=1)
-    headroom: float = Field(ge=0, le=5)
-    cooldown_s: float = Field(ge=0)
-    max_shrink_fraction: float = Field(gt=0, le=1)
-    mode: Literal["observe", "canary", "enforce"] = "enforce"
-    controlled_values: dict[str, Literal["requests", "requests-and-limits"]] = Field(
-        default_factory=dict, description="Per resource; absent means requests-and-limits."
-    )
-    canary_fraction: float = Field(0.1, gt=0, le=1)
-
-    @field_validator("controlled_values")
-    @classmethod
-    def _known_resources(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in value:
-            _require_resource(name)
-        return value
-
-
-def _require_resource(name: str) -> None:
-    if name not in BY_NAME:
-        raise ValueError(f"unknown resource {name!r}: known are {', '.join(BY_NAME)}")
-
-
-def _shipped_tiers() -> dict[str, TierSettings]:
-    return {
-        "critical": TierSettings(
-            priority=100,
-            quantile=0.999,
-            headroom=0.3,
-            cooldown_s=1800,
-            max_shrink_fraction=0.3,
-            # A CPU limit throttles exactly those who must not be: requests only.
-            controlled_values={"cpu": "requests"},
-        ),
-        "standard": TierSettings(
-            priority=50, quantile=0.99, headroom=0.2, cooldown_s=600, max_shrink_fraction=0.5
-        ),
-        "burstable": TierSettings(
-            priority=10, quantile=0.95, headroom=0.1, cooldown_s=300, max_shrink_fraction=0.7
-        ),
-    }
-
-
-class PolicySettings(_Section):
-    """The rules of `pla.core.policy` and `pla.core.planner`."""
-
-    censored_growth: float = Field(1.5, gt=1, le=10, description="Raise per tick while held down.")
-    censored_ratio: float = Field(0.95, gt=0, le=1, description="Usage/limit that counts as such.")
-    shrink_deadband: float = Field(0.8, gt=0, lt=1, description="Shrink only below this share.")
-    incompressible_margin: float = Field(0.1, ge=0, le=2, description="Above the recent peak.")
-    recent_peak_s: float = Field(3600.0, gt=0, le=48 * 3600, description="What recent means [s].")
-    stale_raise_factor: float = Field(3.0, ge=1, description="x stale_after: raise to the peak.")
-
-
-class RetrainSettings(_Section):
-    """Scheduled retraining and its gate."""
-
-    interval_s: float = Field(86_400.0, gt=0, description="Real time between retrainings [s].")
-    history_days: float = Field(14.0, gt=0, le=400)
-    holdout_days: float = Field(2.0, gt=0, description="Most recent part, judged by the gate.")
-    rounds: int = Field(200, ge=10, le=5000)
-    max_rows: int = Field(400_000, ge=1000, description="Training rows per resource.")
-    threads: int = Field(2, ge=1)
-    seed: int = 0
-    minimum_history_hours: float = Field(24.0, gt=0)
-
-
-class SimulatorSettings(_Section):
-    """The embedded default platform: a simulated cluster that replays a trace."""
-
-    enabled: bool = False
-    url: str | None = Field(None, description="A running one; otherwise `pla up` starts it.")
-    trace: Path = CHECKOUT / "infra" / "recorder" / "recording" / "usage.parquet"
-    start: str | None = Field(None, description="Where in the trace the live part begins (UTC).")
-    speed: float = Field(1.0, gt=0, description="Simulated seconds per real second.")
-    lead_s: float = Field(2.0, ge=0)
-    nodes: int = Field(4, ge=1)
-    initial_fraction: float = Field(1.0, gt=0, description="Of each workload's request.")
-
-
-class PrefectSettings(_Section):
-    """Prefect's server: started by `pla up` unless `api_url` names one."""
-
-    api_url: str | None = None
-    host: str = "127.0.0.1"
-    port: int = Field(4200, gt=0, lt=65536)
-    pool: str = "pla-warm"
-    retrain_pool: str = "pla-retrain"
-
-
-class MlflowSettings(_Section):
-    """MLflow: started by `pla up` unless `tracking_uri` names one."""
-
-    tracking_uri: str | None = None
-    host: str = "127.0.0.1"
-    port: int = Field(5000, gt=0, lt=65536)
-    model_name: str = "pla-forecaster"
-    experiment: str = "pla-retrain"
-
-
-class StoreSettings(_Section):
-    """Where decisions and calibration are kept."""
-
-    url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home.")
-
-
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be configured."""
 
     home: Path = Path("~/.local/share/pla")
     resources: tuple[str, ...] = ("cpu", "memory")
     tick: TickSettings = TickSettings()
-    tiers: dict[str, TierSettings] = Field(default_factory=_shipped_tiers)
+    tiers: dict[str, TierSettings] = Field(default_factory=shipped_tiers)
     default_tier: str = "standard"
     policy: PolicySettings = PolicySettings()
     retrain: RetrainSettings = RetrainSettings()
@@ -180,11 +58,16 @@ class Settings(_Section):
     def _expand(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("resources", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
     @field_validator("resources")
     @classmethod
     def _resources_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            _require_resource(name)
+            require_resource(name)
         if not value or len(set(value)) != len(value):
             raise ValueError("name at least one resource, and each once")
         return value
@@ -196,8 +79,8 @@ class Settings(_Section):
         if self.default_tier not in self.tiers:
             known = ", ".join(self.tiers)
             raise ValueError(f"default_tier: {self.default_tier!r} is not one of {known}")
-        ranked = sorted(self.tiers.items(), key=lambda item: item[1].priority)
-        for (low, lower), (high, higher) in itertools.pairwise(ranked):
+        ranked = sorted(self.tiers.items(), key=lambda item: (item[1].priority, item[1].quantile))
+        for (low, lower), (high, higher) in itertools.combinations(ranked, 2):
             if lower.quantile > higher.quantile:
                 raise ValueError(
                     f"tiers.{high}.quantile: {higher.quantile} is below {lower.quantile} of "
@@ -261,15 +144,20 @@ class Settings(_Section):
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from `path` (none: the shipped demo on a simulated cluster) and `environ`.
 
+    Tiers are merged over the shipped ones, key by key; a tier set to null does not exist.
+
     Raises:
         ConfigError: the file cannot be read, or a key is unknown, of the wrong type or
             contradicts another; the message names file or variable, key and cure.
     """
     origin = path or Path(__file__).with_name("demo.yaml")
-    tree = _read_yaml(origin)
+    shipped = {"tiers": {name: tier.model_dump() for name, tier in shipped_tiers().items()}}
     overrides = _from_environment(environ)
+    tree = _merged(_merged(shipped, _read_yaml(origin)), overrides)
+    if isinstance(tree["tiers"], dict):
+        tree["tiers"] = {name: tier for name, tier in tree["tiers"].items() if tier is not None}
     try:
-        return Settings.model_validate(_merged(tree, overrides))
+        return Settings.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, overrides)) from None
 
@@ -281,7 +169,7 @@ def json_schema() -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; check --config") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -291,15 +179,38 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected keys and values at the top, found a {type(tree)}")
+        found = type(tree).__name__
+        raise ConfigError(f"{path}: expected keys and values at the top, found a {found}")
     return tree
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates (`start: 2026-01-01` is the text it looks like), and each key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name in names:
+            if names.count(name) > 1:
+                raise yaml.YAMLError(f"the key {name!r} stands there twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """`PLA_TICK__INTERVAL_S=5` -> {"tick": {"interval_s": 5}}; values are read as YAML.
 
     Only variables with a section are settings, and `PLA_HOME` and `PLA_RESOURCES`: other names
-    with the prefix (`PLA_TEST_REQUIRE`) belong to others.
+    with the prefix (`PLA_TEST_REQUIRE`) belong to others. A home is a path, not YAML, in which
+    `~` means nothing.
     """
     tree: dict[str, Any] = {}
     for name, value in environ.items():
@@ -311,8 +222,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         node = tree
         for key in keys[:-1]:
             node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"environment variable {name}: {key!r} is set as a whole, too")
         try:
-            node[keys[-1]] = yaml.safe_load(value) if value else value
+            node[keys[-1]] = value if keys == ["home"] or not value else _yaml(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"environment variable {name}: is not YAML ({error})") from None
     return tree
@@ -331,14 +244,18 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 def _explain(error: ValidationError, path: Path | None, overrides: dict[str, Any]) -> str:
     lines = []
     for item in error.errors():
+        message = item["msg"].removeprefix("Value error, ")
         keys = [str(part) for part in item["loc"]]
+        if item["type"] == "value_error" and message.split(":")[0].replace(".", "").isidentifier():
+            # A rule about several keys names the one to change itself.
+            key, _, message = message.partition(": ")
+            keys += key.split(".")
         variable = ENV_PREFIX + "__".join(keys).upper()
         origin = (
             f"environment variable {variable}"
             if _reaches(overrides, keys)
             else str(path or "built-in demo configuration")
         )
-        message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "unknown key; `pla config schema` lists those there are"
         where = ".".join(keys)

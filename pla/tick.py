@@ -16,9 +16,9 @@ from pla import wishes
 from pla.actuation import Crew, Fence, carry_out
 from pla.collection import collect
 from pla.core import planner, policy
-from pla.core.fleet import Fleet, Forecast
+from pla.core.fleet import Fleet, Forecast, Tier
 from pla.core.plan import DONE, Outcome, Plan, Recommendation
-from pla.core.policy import Rules, Situation
+from pla.core.situation import Rules, Situation
 from pla.observation import Observation, merge
 from pla.ports import (
     Actuator,
@@ -31,7 +31,7 @@ from pla.ports import (
     TickStore,
 )
 from pla.settings import Settings
-from pla.tick_state import PendingForecast, TickState
+from pla.tick_state import TickState
 
 __all__ = [
     "Ports",
@@ -176,24 +176,39 @@ def observe(
 
     Workloads of such a platform are observed but not acted on.
     """
+    tiers = settings.core_tiers()
     parts: list[FleetPart] = []
+    owners: list[Actuator] = []
     silent: list[bool] = []
-    for actuator in actuators:
-        try:
-            state.parts[actuator.scheme] = actuator.list(settings.resources)
-            silent.append(False)
-        except ActuatorError as error:
-            errors.append(f"{actuator.scheme}: {error}")
-            silent.append(True)
-        part = state.parts.get(actuator.scheme)
-        if part is not None:
-            parts.append(part)
-        else:
-            silent.pop()
-    answered = [a for a in actuators if a.scheme in state.parts]
-    observation = merge(parts, answered, silent, settings.resources, settings.core_tiers())
+    for row, actuator in enumerate(actuators):
+        # Several platforms can have one scheme: two clusters are both `k8s`.
+        key = row, actuator.scheme
+        listed = _list(actuator, settings.resources, tiers, errors)
+        if listed is not None:
+            state.parts[key] = listed
+        if key in state.parts:
+            parts.append(state.parts[key])
+            owners.append(actuator)
+            silent.append(listed is None)
+    observation = merge(parts, owners, silent, settings.resources, tiers)
     state.follow(observation.fleet)
     return observation
+
+
+def _list(
+    actuator: Actuator, resources: tuple[str, ...], tiers: tuple[Tier, ...], errors: list[str]
+) -> FleetPart | None:
+    """What a platform lists, None where that cannot be used."""
+    try:
+        part = actuator.list(resources)
+        Fleet(resources, tiers, part.workloads, part.instances, part.nodes)
+    except ActuatorError as error:
+        errors.append(f"{actuator.scheme}: {error}")
+    except Exception as error:  # a defect of one platform's code must not stop the others
+        errors.append(f"{actuator.scheme}: {type(error).__name__}: {error}")
+    else:
+        return part
+    return None
 
 
 # -- 3, 4 ----------------------------------------------------------------------------------
@@ -216,8 +231,7 @@ def forecast(
     hold_steps = settings.hold_s // state.window.step_s
     state.learn_from_closed_windows(hold_steps, fleet.workloads.tier)
     calibrated = state.calibration.apply(raw, fleet.workloads.tier)
-    horizon = settings.tick.lead_s + settings.hold_s
-    state.pending.append(PendingForecast(state.window.end_s + horizon, raw, state.ids))
+    state.expect(raw, settings.tick.lead_s + settings.hold_s)
     quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
     state.band = policy.at_quantile(calibrated, quantile)
     return calibrated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -51,7 +52,7 @@ class TickState:
     instance_ids: tuple[str, ...]
     changed_s: Floats
     pending: list[PendingForecast] = field(default_factory=list)
-    parts: dict[str, FleetPart] = field(default_factory=dict)
+    parts: dict[tuple[int, str], FleetPart] = field(default_factory=dict)
     remembered: dict[tuple[str, str], float] = field(default_factory=dict)
     saved_peaks: dict[str, list[float | None]] = field(default_factory=dict)
     former_peak: Floats | None = None
@@ -94,19 +95,29 @@ class TickState:
         peak = self.window.peak(7 * 24).T.astype(np.float64)
         return np.fmax(peak, self.former_peak) if self.former_peak is not None else peak
 
+    def expect(self, forecast: Forecast, horizon_s: int) -> None:
+        """Remember `forecast`, made at the window's end, until its hold window has closed.
+
+        Ticks that come faster than steps forecast the same window again: it counts once.
+        """
+        due_s = self.window.end_s + horizon_s
+        if not self.pending or self.pending[-1].due_s < due_s:
+            self.pending.append(PendingForecast(due_s, forecast, self.ids))
+
     def learn_from_closed_windows(self, hold_steps: int, tier: Bytes) -> None:
         """Feed the calibration with every forecast whose hold window has closed."""
         window = self.window
         while self.pending and self.pending[0].due_s <= window.end_s:
             due = self.pending.pop(0)
             newest = (window.end_s - due.due_s) // window.step_s
-            if due.ids != self.ids or newest + hold_steps > window.steps:
+            former_model = due.forecast.model_version != self.calibration.model_version
+            if former_model or newest + hold_steps > window.steps:
                 continue
             lags = range(newest, newest + hold_steps)
             # NaN where any step is missing: a peak over less than the window proves nothing.
             peak = np.max([window.lag(lag) for lag in lags], axis=0).T
             held = np.any([window.censored_lag(lag) for lag in lags], axis=0).T
-            self.calibration.update(due.forecast, peak, held, tier)
+            self.calibration.update(self._in_present_rows(due), peak, held, tier)
 
     def note_changes(self, outcomes: Sequence[Outcome], at_s: float) -> None:
         """Start the cooldown of everything in `outcomes` that changed."""
@@ -117,6 +128,18 @@ class TickState:
         column = {name: index for index, name in enumerate(self.window.resources)}
         for action in changed:
             self.changed_s[row[action.instance], column[action.resource]] = at_s
+
+    def _in_present_rows(self, due: PendingForecast) -> Forecast:
+        """Its forecast for the workloads of `ids`; NaN for those that came later."""
+        if due.ids == self.ids:
+            return due.forecast
+        rows = row_map(due.ids, self.ids)
+        known = rows >= 0
+        peak = np.full((len(rows), *due.forecast.peak.shape[1:]), np.nan, dtype=np.float32)
+        scale = np.ones((len(rows), due.forecast.scale.shape[1]), dtype=np.float32)
+        peak[known] = due.forecast.peak[rows[known]]
+        scale[known] = due.forecast.scale[rows[known]]
+        return dataclasses.replace(due.forecast, peak=peak, scale=scale)
 
     def _former_peak(self, resources: int) -> Floats | None:
         if not self.saved_peaks:

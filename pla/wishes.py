@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pla.core.fleet import Fleet
-from pla.core.policy import Will
+from pla.core.situation import Will
 from pla.ports import StoreError, TickStore
 
 
@@ -35,5 +35,11 @@ def read(store: TickStore, fleet: Fleet, now_s: float, errors: list[str]) -> tup
             (will.floor, override.floor),
             (will.ceiling, override.ceiling),
         ):
-            array[cell] = np.nan if value is None else value
+            if value is not None and not 0 <= value < np.inf:
+                errors.append(
+                    f"override of {override.workload} {override.resource} by {override.by}: "
+                    f"{value} is no amount; set it anew"
+                )
+            else:
+                array[cell] = np.nan if value is None else value
     return will, paused

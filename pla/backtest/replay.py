@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pla.core.fleet import Floats, InstanceTable, Mode, NodeTable, WorkloadTable
+from pla.core.fleet import Bytes, Floats, InstanceTable, Mode, NodeTable, WorkloadTable
 from pla.core.plan import Outcome, OutcomeStatus, Resize
 from pla.ports import Decision, FleetPart, Lease, Override
 
@@ -44,7 +44,7 @@ class ReplayActuator:
     enforces: frozenset[str] = frozenset()
 
     def __init__(
-        self, names: Sequence[str], resources: Sequence[str], request: Floats, tier: int
+        self, names: Sequence[str], resources: Sequence[str], request: Floats, tier: Bytes
     ) -> None:
         self.supports = frozenset(resources)
         self.amounts = request.copy()
@@ -57,7 +57,7 @@ class ReplayActuator:
         blank = np.full(request.shape, np.nan)
         self._workloads = WorkloadTable(
             ids=self._ids,
-            tier=np.full(count, tier, dtype=np.int8),
+            tier=tier,
             mode=np.full(count, Mode.ENFORCE, dtype=np.int8),
             paused=np.zeros(count, dtype=np.bool_),
             minimum=blank,

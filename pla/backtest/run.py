@@ -14,7 +14,7 @@ from pla.actuation import Crew, Fence
 from pla.backtest.replay import FOREVER, ReplayActuator, ReplayClock, ReplayStore
 from pla.backtest.spec import Replayed, Spec, peaks_ahead, resize_count
 from pla.core import baselines
-from pla.core.fleet import Floats, tier_index
+from pla.core.fleet import Bytes, Floats, tier_index
 from pla.ports import Forecaster
 from pla.settings import Settings
 from pla.sources.trace import Trace, TraceSource
@@ -35,18 +35,22 @@ def replay_predictive(
     settings: Settings,
     progress: Progress = silent,
     name: str = "predictive",
+    tiers: Bytes | None = None,
 ) -> Replayed:
-    """The amounts that the very tick of the live system puts in force."""
+    """The amounts that the very tick of the live system puts in force.
+
+    `tiers` (workload,) are rows of the settings' tiers; None = `spec.tier` for all.
+    """
     cycle = spec.tick_settings(settings)
     actuator = ReplayActuator(
         trace.workloads,
         spec.resources,
         requests_before(trace, spec.start_s),
-        tier_index(cycle.core_tiers(), spec.tier),
+        _tiers(trace, spec, cycle) if tiers is None else tiers,
     )
     clock = ReplayClock(float(spec.start_s))
     ports = Ports(TraceSource(trace), (actuator,), ReplayStore(), Crew(clock), clock)
-    calibration = forecaster.new_calibration(cycle.core_tiers())
+    calibration = forecaster.new_calibration(cycle.core_tiers(), spec.resources)
     state = TickState.fresh(spec.resources, spec.tick_s, float(spec.start_s), calibration)
     fence = Fence("replay", FOREVER)
     times = spec.decision_times_s
@@ -63,6 +67,11 @@ def replay_predictive(
         forecasts[index] = report.forecast.peak.transpose(1, 0, 2)
         progress(name, (index + 1) / len(times))
     return Replayed(name, amounts, actuator.changes.T, forecasts, forecaster.quantiles)
+
+
+def _tiers(trace: Trace, spec: Spec, settings: Settings) -> Bytes:
+    row = tier_index(settings.core_tiers(), spec.tier)
+    return np.full(len(trace.workloads), row, dtype=np.int8)
 
 
 def requests_before(trace: Trace, at_s: int) -> Floats:

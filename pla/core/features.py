@@ -1,74 +1,90 @@
 """The forecaster's input: what a usage window says about each workload's coming peak.
 
-One implementation for live ticks, backtests and training (which replays a window through time),
-so that serving can never see other features than training. Everything is computed from the
-window's content alone; what is kept between calls are results that depend on closed hours only,
-so features are the same bit for bit however the samples came in.
+One implementation for ticks, backtests and training (which replays a window through time), so
+that serving never sees other features than training did. All is computed from the window's
+content; what is kept between calls depends on closed hours only. So features have the same bits
+however the samples came in.
 
-Usage features are anchored and scaled per workload and resource, `(usage - anchor) / scale`,
-so one model serves a VM of 10 GiB and a daemon of 10 MiB, and any resource.
+Usage features count from the workload's newest level, in units of its scale,
+
+    feature = (usage - level) / scale,    target = (peak - level) / scale,
+
+so that one model serves a VM of 10 GiB and a daemon of 10 MiB, of any resource. The scale is the
+seven-day peak: demand that saturates (a VM has so many cores and no more) then saturates at the
+same place, `hourmax_168h`, for every workload.
+
+A feature's name says what it is: `max_12` is the maximum of the newest 12 steps, `hourmax_24h`
+that of the open hour and the 23 closed ones before it, `day_ago_max_3` that of the coming hold
+window and 3 steps around it, a day ago.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.resources import floors
+from pla.core.hour_summary import WEEK_H, ClosedHours, Singles, summarise
+from pla.core.resources import floors, quanta
 from pla.core.window import HOUR_S, UsageWindow
 
-Singles = NDArray[np.float32]
-NAN = np.float32(np.nan)
+DAY_S = 24 * HOUR_S
+WEEK_S = 7 * DAY_S
+CHUNK = 16_384
+"""Workloads per pass: the temporaries of one pass stay in the processor's cache."""
 
 LAGS = (1, 2, 3, 5)
 STEP_MAXIMA = (3, 6, 12, 24)
 STEP_MEANS = (3, 12, 24)
-HOUR_MAXIMA = (3, 6, 12, 24, 72, 168)
-HOUR_MEANS = (6, 24, 168)
+STEP_SPREAD = 12
+HOUR_MAXIMA = (3, 6, 12, 24, 72, WEEK_H)
+HOUR_MEANS = (6, 24, WEEK_H)
+HOUR_SPREADS = (24, WEEK_H)
+DAY_AROUND = (0, 3, 12)
 SAME_HOUR_DAYS = 7
 SAME_MINUTE_HOURS = 6
-DAY_STEPS_AROUND = (0, 3, 12)
 
-ANCHORED = (
+ANCHORED: tuple[str, ...] = (
     *(f"lag_{n}" for n in LAGS),
     *(f"max_{n}" for n in STEP_MAXIMA),
-    "min_12",
+    f"min_{STEP_SPREAD}",
     *(f"mean_{n}" for n in STEP_MEANS),
     *(f"hourmax_{n}h" for n in HOUR_MAXIMA),
     *(f"hourmean_{n}h" for n in HOUR_MEANS),
-    *(f"day_ago_max_{n}" for n in DAY_STEPS_AROUND),
-    "day_ago_now",
+    "day_peak_low_7d",
+    "day_peak_median_7d",
+    "hour_ago_max_1",
+    f"same_minute_max_{SAME_MINUTE_HOURS}h",
+    *(f"day_ago_max_{n}" for n in DAY_AROUND),
+    "day_ago_lag_0",
     "day_ago_hourmax",
     "week_ago_hourmax",
     "week_ago_hourmax_1",
     f"same_hour_max_{SAME_HOUR_DAYS}d",
     f"same_hour_mean_{SAME_HOUR_DAYS}d",
-    "hour_ago_max_1",
-    f"same_minute_max_{SAME_MINUTE_HOURS}h",
-    "daymax_min_7d",
-    "daymax_median_7d",
 )
-SCALED = ("level", "std_12", "rise_24", "rise_3", "hourspread_24h", "hourspread_168h", "hourmax_std_168h")
-PLAIN = (
+"""Usages, counted from the level."""
+SCALED: tuple[str, ...] = (
+    "level",
+    f"std_{STEP_SPREAD}",
+    *(f"rise_{n}" for n in (STEP_MAXIMA[0], STEP_MAXIMA[-1])),
+    *(f"hourspread_{n}h" for n in HOUR_SPREADS),
+    f"hourmax_std_{WEEK_H}h",
+)
+"""Differences of usages, and the level itself."""
+PLAIN: tuple[str, ...] = (
     "log_scale",
-    "seen_hours_14d",
-    "missing_12",
-    "censored_12",
-    "since_peak_24h",
-    "since_peak_168h",
-    "hour_sin",
-    "hour_cos",
-    "week_sin",
-    "week_cos",
-    "minute_sin",
-    "minute_cos",
+    f"seen_{WEEK_H}h",
+    f"missing_{STEP_SPREAD}",
+    f"censored_{STEP_SPREAD}",
+    *(f"{wave}_of_{period}" for period in ("hour", "day", "week") for wave in ("sin", "cos")),
 )
-NAMES: tuple[str, ...] = (*ANCHORED, *SCALED, *PLAIN)
-SCALE_MODE = 0
-ANCHOR = True
+"""Everything that is no usage."""
+NAMES: tuple[str, ...] = ANCHORED + SCALED + PLAIN
+_INDEX = {name: row for row, name in enumerate(NAMES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,212 +92,219 @@ class Features:
     """Features of one cutoff.
 
     Attributes:
-        columns: per resource name, shape (feature, workload), float32, C-contiguous; NaN = unknown.
-        anchor: the level that anchored features and targets are measured from [unit],
-            shape (workload, resource).
-        scale: the workload's own unit of change [unit], shape (workload, resource).
-        names: of the feature axis.
+        columns: per resource name, shape (feature, workload), float32; NaN = not known.
+        level: the newest usage, what features and target count from [unit],
+            shape (workload, resource); NaN = no sample in a week.
+        scale: the workload's own unit [unit], shape (workload, resource); never 0.
     """
 
     columns: Mapping[str, Singles]
-    anchor: Singles
+    level: Singles
     scale: Singles
-    names: tuple[str, ...]
-
-
-@dataclass
-class _Hours:
-    maxima: dict[int, Singles]
-    means: dict[int, Singles]
-    spread24: Singles
-    spread168: Singles
-    std: Singles
-    daymax_min: Singles
-    daymax_median: Singles
-    seen: Singles
-    since24: Singles
-    since168: Singles
-    hourmax_mean: Singles
-
-
-def _hours(w: UsageWindow) -> _Hours:
-    cell = (len(w.resources), w.workloads)
-    peak = np.full(cell, NAN)
-    total = np.zeros(cell, np.float32)
-    tmax = np.zeros(cell, np.float32)
-    sq = np.zeros(cell, np.float32)
-    cnt = np.zeros(cell, np.float32)
-    since = np.full(cell, NAN)
-    maxima, means = {}, {}
-    day = np.full((7, *cell), NAN)
-    hm0 = w.hour_max(0)
-    for k in range(168):
-        m = w.hour_mean(k)
-        x = w.hour_max(k)
-        seen = ~np.isnan(x)
-        new = (x > peak) | (np.isnan(peak) & seen)
-        np.copyto(since, np.float32(k), where=new)
-        np.fmax(peak, x, out=peak)
-        np.fmax(day[k // 24], x, out=day[k // 24])
-        mm = np.where(seen, m, 0)
-        xx = np.where(seen, x, 0)
-        total += mm
-        tmax += xx
-        sq += xx * xx
-        cnt += seen
-        if k + 1 == 24:
-            since24 = since.copy()
-            with np.errstate(all="ignore"):
-                spread24 = (tmax - total) / cnt
-        if k + 2 in HOUR_MAXIMA:
-            maxima[k + 2] = peak.copy()
-        if k + 1 in HOUR_MEANS:
-            with np.errstate(all="ignore"):
-                means[k + 1] = total / cnt
-    with np.errstate(all="ignore"):
-        mean = tmax / cnt
-        std = np.sqrt(np.maximum(sq / cnt - mean * mean, 0))
-        spread = (tmax - total) / cnt
-        dmin = np.fmin.reduce(day)
-        day.sort(axis=0)
-        n = (~np.isnan(day)).sum(0)
-        dmed = np.take_along_axis(day, np.maximum(n - 1, 0)[None] // 2, 0)[0]
-    seen = cnt.copy()
-    for k in range(168, 336):
-        seen += ~np.isnan(w.hour_max(k))
-    return _Hours(maxima, means, spread24, spread, std, dmin, dmed, seen, since24, since, mean)
 
 
 class Featuriser:
-    """Turns windows into features; keeps what depends on closed hours only."""
+    """Makes features for a lead and hold time; remembers what depends on closed hours only."""
 
     def __init__(self, lead_s: int, hold_s: int) -> None:
-        self.lead_s, self.hold_s = lead_s, hold_s
-        self.names = NAMES
-        self._key: tuple[int, int, int] | None = None
+        """Features for peaks over `(cutoff + lead_s, cutoff + lead_s + hold_s]` [s]."""
+        self.lead_s = lead_s
+        self.hold_s = hold_s
+        self._window: UsageWindow | None = None
+        self._version = (-1, -1)
+        self._hours: list[ClosedHours] = []
 
-    def __call__(self, w: UsageWindow) -> Features:
-        key = (id(w), w.hour_version, w.end_s // HOUR_S)
-        if key != self._key:
-            self._h = _hours(w)
-            self._key = key
-        h = self._h
-        R, W = len(w.resources), w.workloads
-        out = np.empty((R, len(NAMES), W), np.float32)
-        ix = {n: i for i, n in enumerate(NAMES)}
-        row = lambda n: out[:, ix[n]]  # noqa
-        step = w.step_s
-        floor = floors(w.resources).astype(np.float32)[:, None]
-        # steps
-        lag0 = w.lag(0)
-        peak = lag0.copy()
-        low = lag0.copy()
-        seen = ~np.isnan(lag0)
-        total = np.where(seen, lag0, 0)
-        sq = total * total
-        cnt = seen.astype(np.float32)
-        miss = (~seen).astype(np.float32)
-        cens = w.censored_lag(0).astype(np.float32)
-        rise = np.zeros((R, W), np.float32)
-        anchor = lag0.copy()
-        prev = lag0
-        with np.errstate(all="ignore"):
-            for k in range(1, 24):
-                v = w.lag(k)
-                np.fmax(rise, prev - v, out=rise)
-                prev = v
-                np.fmax(peak, v, out=peak)
-                s = ~np.isnan(v)
-                vv = np.where(s, v, 0)
-                total += vv
-                cnt += s
-                if k < 12:
-                    np.copyto(anchor, v, where=np.isnan(anchor))
-                    np.fmin(low, v, out=low)
-                    sq += vv * vv
-                    miss += ~s
-                    cens += w.censored_lag(k)
-                if k in LAGS:
-                    row(f"lag_{k}")[:] = v
-                if k + 1 in STEP_MAXIMA:
-                    row(f"max_{k+1}")[:] = peak
-                if k + 1 in STEP_MEANS:
-                    np.divide(total, cnt, out=row(f"mean_{k+1}"))
-                if k == 2:
-                    row("rise_3")[:] = rise
-                if k == 11:
-                    row("min_12")[:] = low
-                    m = row("mean_12")
-                    row("std_12")[:] = np.sqrt(np.maximum(sq / cnt - m * m, 0))
-                    row("missing_12")[:] = miss / 12
-                    row("censored_12")[:] = cens / 12
-            row("rise_24")[:] = rise
-            np.copyto(anchor, w.hour_mean(0), where=np.isnan(anchor))
-            np.copyto(anchor, h.means[168], where=np.isnan(anchor))
-            # hours
-            op = np.full((R, W), NAN)
-            for k in range(w.open_hour_steps):
-                np.fmax(op, w.lag(k), out=op)
-            for n in HOUR_MAXIMA:
-                np.fmax(h.maxima[n], op, out=row(f"hourmax_{n}h"))
-            for n in HOUR_MEANS:
-                row(f"hourmean_{n}h")[:] = h.means[n]
-            row("hourspread_24h")[:] = h.spread24
-            row("hourspread_168h")[:] = h.spread168
-            row("hourmax_std_168h")[:] = h.std
-            row("daymax_min_7d")[:] = h.daymax_min
-            row("daymax_median_7d")[:] = h.daymax_median
-            row("seen_hours_14d")[:] = h.seen
-            row("since_peak_24h")[:] = h.since24
-            row("since_peak_168h")[:] = h.since168
-            # seasonal: the hold window's steps a period ago
-            def wmax(period_s, around):
-                first = (period_s - self.lead_s - self.hold_s) // step - around
-                last = (period_s - self.lead_s) // step - 1 + around
-                p = np.full((R, W), NAN)
-                for k in range(max(first, 0), min(last, w.steps - 1) + 1):
-                    np.fmax(p, w.lag(k), out=p)
-                return p
-            for n in DAY_STEPS_AROUND:
-                row(f"day_ago_max_{n}")[:] = wmax(86400, n)
-            row("day_ago_now")[:] = w.lag(86400 // step)
-            row("hour_ago_max_1")[:] = wmax(3600, 1)
-            p = wmax(3600, 0)
-            for i in range(2, SAME_MINUTE_HOURS + 1):
-                np.fmax(p, wmax(3600 * i, 0), out=p)
-            row(f"same_minute_max_{SAME_MINUTE_HOURS}h")[:] = p
-            th = (w.end_s + self.lead_s + self.hold_s - 1) // HOUR_S
-            newest = w.end_s // HOUR_S - 1
-            ago = newest - th  # negative or -1
-            row("day_ago_hourmax")[:] = w.hour_max(ago + 24)
-            row("week_ago_hourmax")[:] = w.hour_max(ago + 168)
-            row("week_ago_hourmax_1")[:] = np.fmax(np.fmax(w.hour_max(ago + 168), w.hour_max(ago + 169)), w.hour_max(ago + 167))
-            p = np.full((R, W), NAN)
-            t = np.zeros((R, W), np.float32)
-            c = np.zeros((R, W), np.float32)
-            for d in range(1, SAME_HOUR_DAYS + 1):
-                x = w.hour_max(ago + 24 * d)
-                np.fmax(p, x, out=p)
-                s = ~np.isnan(x)
-                t += np.where(s, x, 0)
-                c += s
-            row(f"same_hour_max_{SAME_HOUR_DAYS}d")[:] = p
-            row(f"same_hour_mean_{SAME_HOUR_DAYS}d")[:] = t / c
-            # scale
-            if SCALE_MODE == 0:
-                scale = np.where(np.isnan(h.spread168), 0, h.spread168) + 0.05 * np.where(np.isnan(h.means[168]), anchor, h.means[168]) + floor
-            else:
-                scale = np.where(np.isnan(h.hourmax_mean), row("max_24"), h.hourmax_mean) + floor
-            scale = scale.astype(np.float32)
-            row("level")[:] = anchor
-            nA = len(ANCHORED)
-            if ANCHOR:
-                out[:, :nA] -= anchor[:, None]
-            out[:, : nA + len(SCALED)] /= scale[:, None]
-            row("log_scale")[:] = np.log10(scale / floor)
-        e = w.end_s + self.lead_s
-        for n, per in (("hour", 86400), ("week", 7 * 86400), ("minute", 3600)):
-            a = 2 * np.pi * (e % per) / per
-            row(f"{n}_sin")[:] = np.sin(a)
-            row(f"{n}_cos")[:] = np.cos(a)
-        return Features({r: out[i] for i, r in enumerate(w.resources)}, anchor.T, scale.T, NAMES)
+    def __call__(self, window: UsageWindow) -> Features:
+        """Features at `window.end_s`.
+
+        Raises:
+            ValueError: if lead or hold time is no whole number of the window's steps.
+        """
+        if self.lead_s % window.step_s or self.hold_s % window.step_s or self.hold_s <= 0:
+            raise ValueError(
+                f"lead of {self.lead_s} s and hold of {self.hold_s} s: both must be whole steps "
+                f"of {window.step_s} s, and the hold at least one"
+            )
+        parts = [slice(at, at + CHUNK) for at in range(0, window.workloads, CHUNK)]
+        self._refresh(window, parts)
+        shape = (len(window.resources), len(NAMES), window.workloads)
+        out = np.empty(shape, dtype=np.float32)
+        level = np.empty((shape[0], shape[2]), dtype=np.float32)
+        scale = np.empty_like(level)
+        for part, hours in zip(parts, self._hours, strict=True):
+            chunk = _Chunk(window, part, out[:, :, part])
+            chunk.fill(hours, self.lead_s, self.hold_s)
+            level[:, part], scale[:, part] = chunk.level, chunk.scale
+        _write_times(out, window.end_s + self.lead_s + self.hold_s)
+        columns = {name: out[row] for row, name in enumerate(window.resources)}
+        return Features(columns, level.T, scale.T)
+
+    def _refresh(self, window: UsageWindow, parts: list[slice]) -> None:
+        version = (window.hour_version, window.end_s // HOUR_S)
+        if window is self._window and version == self._version:
+            return
+        self._hours = [
+            summarise(window, part, tuple(n - 1 for n in HOUR_MAXIMA), HOUR_MEANS) for part in parts
+        ]
+        self._window, self._version = window, version
+
+
+class _Chunk:
+    """Some workloads of a window, and the features that are made of them."""
+
+    def __init__(self, window: UsageWindow, part: slice, out: Singles) -> None:
+        self.window = window
+        self.part = part
+        self.out = out
+        self.level: Singles = window.lag(0)[:, part].copy()
+        self.scale: Singles = np.empty_like(self.level)
+
+    def row(self, name: str) -> Singles:
+        view: Singles = self.out[:, _INDEX[name]]
+        return view
+
+    def fill(self, hours: ClosedHours, lead_s: int, hold_s: int) -> None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self._steps()
+            self._spread()
+            self._hours(hours)
+            self._seasons(lead_s, hold_s)
+            self._normalise()
+
+    def _lag(self, steps: int) -> Singles:
+        view: Singles = self.window.lag(steps)[:, self.part]
+        return view
+
+    def _steps(self) -> None:
+        """Everything that reads the newest steps one by one, in a single pass over them."""
+        newest = self._lag(0)
+        peak, low, former = newest.copy(), newest.copy(), newest
+        total = np.fmax(newest, 0.0)
+        count = np.isfinite(newest).astype(np.float32)
+        held = self.window.censored_lag(0)[:, self.part].astype(np.float32)
+        rise = np.zeros_like(total)
+        for lag in range(1, max(STEP_MAXIMA)):
+            usage = self._lag(lag)
+            np.fmax(rise, former - usage, out=rise)
+            former = usage
+            np.fmax(peak, usage, out=peak)
+            known = np.fmax(usage, 0.0)  # NaN -> 0
+            total += known
+            count += np.isfinite(usage)
+            if lag in LAGS:
+                self.row(f"lag_{lag}")[:] = usage
+            steps = lag + 1
+            if steps <= STEP_SPREAD:
+                np.copyto(self.level, usage, where=np.isnan(self.level))
+                np.fmin(low, usage, out=low)
+                held += self.window.censored_lag(lag)[:, self.part]
+            if steps in STEP_MAXIMA:
+                self.row(f"max_{steps}")[:] = peak
+                if steps in (STEP_MAXIMA[0], STEP_MAXIMA[-1]):
+                    self.row(f"rise_{steps}")[:] = rise
+            if steps in STEP_MEANS:
+                np.divide(total, count, out=self.row(f"mean_{steps}"))
+            if steps == STEP_SPREAD:
+                self.row(f"min_{steps}")[:] = low
+                self.row(f"missing_{steps}")[:] = 1.0 - count / np.float32(steps)
+                self.row(f"censored_{steps}")[:] = held / np.float32(steps)
+
+    def _spread(self) -> None:
+        """In two passes: usage varies little around large means, and singles cancel."""
+        mean = self.row(f"mean_{STEP_SPREAD}")
+        squares, count = np.zeros_like(self.level), np.zeros_like(self.level)
+        for lag in range(STEP_SPREAD):
+            deviation = self._lag(lag) - mean
+            count += np.isfinite(deviation)
+            deviation *= deviation
+            squares += np.fmax(deviation, 0.0)  # NaN -> 0
+        np.divide(squares, count, out=squares)
+        np.sqrt(squares, out=self.row(f"std_{STEP_SPREAD}"))
+
+    def _hours(self, hours: ClosedHours) -> None:
+        open_peak = np.full_like(self.level, np.nan)
+        for lag in range(self.window.open_hour_steps):
+            np.fmax(open_peak, self._lag(lag), out=open_peak)
+        for n in HOUR_MAXIMA:
+            np.fmax(hours.maximum[n - 1], open_peak, out=self.row(f"hourmax_{n}h"))
+        for n in HOUR_MEANS:
+            self.row(f"hourmean_{n}h")[:] = hours.mean[n]
+        for n in HOUR_SPREADS:
+            self.row(f"hourspread_{n}h")[:] = hours.spread[n]
+        self.row(f"hourmax_std_{WEEK_H}h")[:] = hours.peak_std
+        self.row("day_peak_low_7d")[:] = hours.day_peak_low
+        self.row("day_peak_median_7d")[:] = hours.day_peak_median
+        self.row(f"seen_{WEEK_H}h")[:] = hours.seen
+        np.copyto(self.level, hours.mean[HOUR_MEANS[0]], where=np.isnan(self.level))
+        np.copyto(self.level, hours.mean[WEEK_H], where=np.isnan(self.level))
+
+    def _seasons(self, lead_s: int, hold_s: int) -> None:
+        """The coming hold window, an hour, a day and a week ago."""
+        ahead = lead_s + hold_s
+
+        def past_peak(ago_s: int, around: int) -> Singles:
+            step_s = self.window.step_s
+            oldest = (ago_s - lead_s) // step_s - 1 + around
+            newest = max((ago_s - ahead) // step_s - around, 0)
+            peak = np.full_like(self.level, np.nan)
+            for lag in range(newest, min(oldest, self.window.steps - 1) + 1):
+                np.fmax(peak, self._lag(lag), out=peak)
+            return peak
+
+        self.row("hour_ago_max_1")[:] = past_peak(HOUR_S, 1)
+        same_minute = past_peak(HOUR_S, 0)
+        for hour in range(2, SAME_MINUTE_HOURS + 1):
+            np.fmax(same_minute, past_peak(hour * HOUR_S, 0), out=same_minute)
+        self.row(f"same_minute_max_{SAME_MINUTE_HOURS}h")[:] = same_minute
+        for around in DAY_AROUND:
+            self.row(f"day_ago_max_{around}")[:] = past_peak(DAY_S, around)
+        self.row("day_ago_lag_0")[:] = self._lag(DAY_S // self.window.step_s)
+        self._same_hours((self.window.end_s + ahead - 1) // HOUR_S)
+
+    def _same_hours(self, hour: int) -> None:
+        """Clock hour `hour` (from the epoch, that in which the hold window ends) in former days."""
+        newest = self.window.end_s // HOUR_S - 1
+
+        def past(days: int, later: int = 0) -> Singles:
+            view: Singles = self.window.hour_max(newest - hour - later + 24 * days)[:, self.part]
+            return view
+
+        self.row("day_ago_hourmax")[:] = past(1)
+        self.row("week_ago_hourmax")[:] = past(7)
+        around = self.row("week_ago_hourmax_1")
+        np.fmax(past(7, -1), past(7, 1), out=around)
+        np.fmax(around, past(7), out=around)
+        peak = np.full_like(self.level, np.nan)
+        total, count = np.zeros_like(peak), np.zeros_like(peak)
+        for days in range(1, SAME_HOUR_DAYS + 1):
+            np.fmax(peak, past(days), out=peak)
+            total += np.fmax(past(days), 0.0)
+            count += np.isfinite(past(days))
+        self.row(f"same_hour_max_{SAME_HOUR_DAYS}d")[:] = peak
+        np.divide(total, count, out=self.row(f"same_hour_mean_{SAME_HOUR_DAYS}d"))
+
+    def _normalise(self) -> None:
+        names = self.window.resources
+        unit = np.fmax(floors(names), quanta(names)).astype(np.float32)[:, None]
+        week, steps = self.row(f"hourmax_{WEEK_H}h"), self.row(f"max_{STEP_MAXIMA[-1]}")
+        np.fmax(np.fmax(week, steps), 0.0, out=self.scale)
+        self.scale += unit
+        self.row("level")[:] = self.level
+        anchored = self.out[:, : len(ANCHORED)]
+        anchored -= self.level[:, None]
+        usage = self.out[:, : len(ANCHORED) + len(SCALED)]
+        usage *= (1.0 / self.scale)[:, None]
+        np.log10(self.scale / unit, out=self.row("log_scale"))
+
+
+def _write_times(out: Singles, at_s: int) -> None:
+    """Where the end of the hold window lies in the hour, day and week (UTC)."""
+    for name, period_s in (("hour", HOUR_S), ("day", DAY_S), ("week", WEEK_S)):
+        angle = 2.0 * math.pi * (at_s % period_s) / period_s
+        out[:, _INDEX[f"sin_of_{name}"]] = math.sin(angle)
+        out[:, _INDEX[f"cos_of_{name}"]] = math.cos(angle)
+
+
+def target(peak: NDArray[np.floating], features: Features) -> Singles:
+    """What the model learns: `peak` (workload, resource) [unit] from the level, in scales."""
+    return np.asarray((peak - features.level) / features.scale, dtype=np.float32)

@@ -158,12 +158,26 @@ class Fleet:
         All copies of a workload are sized alike, so the largest is what it has; NaN where it has
         no instance or the cell does not exist.
         """
-        current = np.full((len(self.workloads), len(self.resources)), -np.inf)
-        live = self.instances.state != InstanceState.STOPPED
-        amounts = np.where(np.isnan(self.instances.current), -np.inf, self.instances.current)
-        np.maximum.at(current, self.instances.workload[live], amounts[live])
+        stopped = (self.instances.state == InstanceState.STOPPED)[:, None]
+        absent = stopped | np.isnan(self.instances.current)
+        current = self.largest_of_instances(np.where(absent, -np.inf, self.instances.current))
         current[np.isneginf(current)] = np.nan
         return current
+
+    def largest_of_instances(self, values: Floats) -> Floats:
+        """The largest of `values` (instance, resource) per workload, shape (workload, resource).
+
+        -inf for a workload without an instance.
+        """
+        rows = self.instances.workload
+        if (rows[1:] < rows[:-1]).any():
+            order = np.argsort(rows, kind="stable")
+            rows, values = rows[order], values[order]
+        largest = np.full((len(self.workloads), len(self.resources)), -np.inf)
+        starts = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]][: len(rows)])
+        if len(starts):
+            largest[rows[starts]] = np.maximum.reduceat(values, starts, axis=0)
+        return largest
 
 
 def _check_shapes(fleet: Fleet) -> None:
@@ -187,6 +201,16 @@ def _check_shapes(fleet: Fleet) -> None:
     for name, (array, shape) in expected.items():
         if array.shape != shape:
             raise ValueError(f"fleet: {name} has shape {array.shape}, expected {shape}")
+    if len(instances.version) != len(instances):
+        raise ValueError(f"fleet: {len(instances.version)} versions, expected {len(instances)}")
+    ranges: dict[str, tuple[NDArray[np.integer], int, int]] = {
+        "workloads.tier": (workloads.tier, 0, len(fleet.tiers)),
+        "instances.workload": (instances.workload, 0, len(workloads)),
+        "instances.node": (instances.node, -1, len(nodes)),
+    }
+    for name, (rows, low, high) in ranges.items():
+        if len(rows) and not low <= rows.min() <= rows.max() < high:
+            raise ValueError(f"fleet: {name} has rows outside of [{low}, {high})")
 
 
 @dataclass(frozen=True, slots=True)

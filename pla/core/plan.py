@@ -68,6 +68,7 @@ class Skip(Enum):
     PAUSED = "paused"
     DEADBAND = "within the band in which a shrink does not pay"
     COOLDOWN = "shrink waits for the cooldown after the last change"
+    SHRINK_LIMIT = "the tier's limit of one shrink is less than one quantum"
     NODE_FULL = "its node has no room"
     RESIZING = "an earlier resize is still under way"
     NOT_RUNNING = "the instance is not running"

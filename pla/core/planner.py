@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pla.core import contention
 from pla.core.fleet import Bools, Fleet, Floats, InstanceState, Ints, Mode
 from pla.core.plan import Flags, Plan, Reason, Recommendation, Skip
-from pla.core.policy import Rules
 from pla.core.resources import quanta
+from pla.core.situation import Rules
 
 _SKIP_ROW = {skip: row for row, skip in enumerate(Skip)}
 
@@ -45,13 +46,16 @@ class _Skipped:
     def __init__(self) -> None:
         self.parts: list[tuple[Ints, Ints, Floats, Ints]] = []
 
-    def drop(self, wanted: _Wanted, where: Bools, why: Skip) -> _Wanted:
-        """`wanted` without the rows of `where`, which are noted as skipped."""
+    def drop(self, wanted: _Wanted, *rules: tuple[Bools, Skip]) -> _Wanted:
+        """`wanted` without the rows that a rule hits: noted as skipped, for the first that does."""
+        why = np.full(len(wanted.instance), -1, dtype=np.int32)
+        for where, skip in reversed(rules):
+            why[where] = _SKIP_ROW[skip]
+        where = why >= 0
         if not where.any():
             return wanted
         gone = wanted.take(where)
-        rows = np.full(len(gone.instance), _SKIP_ROW[why], dtype=np.int32)
-        self.parts.append((gone.instance, gone.resource, gone.target, rows))
+        self.parts.append((gone.instance, gone.resource, gone.target, why[where]))
         return wanted.take(~where)
 
     def column(self, index: int, dtype: type) -> NDArray[np.generic]:
@@ -82,7 +86,7 @@ def plan(
     wanted = _changes(recommendation, fleet, rules)
     wanted = _drop_what_may_not_act(wanted, fleet, supported, skipped)
     wanted = _slow_shrinks(wanted, fleet, last_change_s, now_s, rules, skipped)
-    wanted, unmet = _fit_nodes(wanted, fleet, skipped)
+    wanted, unmet = _fit_nodes(wanted, fleet, last_change_s == now_s, skipped)
     # Shrinks first: what they free is there before growth asks for it on the platform.
     order = np.argsort(wanted.target > wanted.current, kind="stable")
     return Plan(
@@ -120,36 +124,36 @@ def _drop_what_may_not_act(
     wanted: _Wanted, fleet: Fleet, supported: Bools, skipped: _Skipped
 ) -> _Wanted:
     workloads, instances = fleet.workloads, fleet.instances
-    chosen = _canary_instances(fleet)
-
-    wanted = skipped.drop(
-        wanted, ~supported[instances.workload[wanted.instance], wanted.resource], Skip.UNSUPPORTED
+    row = instances.workload[wanted.instance]
+    state, mode = instances.state[wanted.instance], workloads.mode[row]
+    return skipped.drop(
+        wanted,
+        (~supported[row, wanted.resource], Skip.UNSUPPORTED),
+        ((state == InstanceState.STOPPED) | (state == InstanceState.STARTING), Skip.NOT_RUNNING),
+        (workloads.paused[row], Skip.PAUSED),
+        (mode == Mode.OBSERVE, Skip.OBSERVE),
+        ((mode == Mode.CANARY) & ~_canary_instances(fleet)[wanted.instance], Skip.CANARY),
+        # Growth does not wait for a resize under way: the platform takes the later of the two.
+        ((state == InstanceState.RESIZING) & (wanted.target < wanted.current), Skip.RESIZING),
     )
-    state = instances.state[wanted.instance]
-    gone = (state == InstanceState.STOPPED) | (state == InstanceState.STARTING)
-    wanted = skipped.drop(wanted, gone, Skip.NOT_RUNNING)
-    wanted = skipped.drop(
-        wanted, workloads.paused[instances.workload[wanted.instance]], Skip.PAUSED
-    )
-    mode = workloads.mode[instances.workload[wanted.instance]]
-    wanted = skipped.drop(wanted, mode == Mode.OBSERVE, Skip.OBSERVE)
-    mode = workloads.mode[instances.workload[wanted.instance]]
-    wanted = skipped.drop(wanted, (mode == Mode.CANARY) & ~chosen[wanted.instance], Skip.CANARY)
-    # Growth does not wait for a resize under way: the platform takes the later of the two.
-    resizing = instances.state[wanted.instance] == InstanceState.RESIZING
-    return skipped.drop(wanted, resizing & (wanted.target < wanted.current), Skip.RESIZING)
 
 
 def _canary_instances(fleet: Fleet) -> Bools:
-    """The first ceil(fraction x n) instances of each workload, shape (instance,)."""
-    rows = fleet.instances.workload
+    """The first ceil(fraction x n) of each workload's n live instances, shape (instance,)."""
+    if not (fleet.workloads.mode == Mode.CANARY).any():
+        return np.zeros(len(fleet.instances), dtype=np.bool_)
+    live = np.flatnonzero(fleet.instances.state != InstanceState.STOPPED)
+    rows = fleet.instances.workload[live]
     order = np.argsort(rows, kind="stable")
     counts = np.bincount(rows, minlength=len(fleet.workloads))
     starts = np.cumsum(counts) - counts
     rank = np.empty(len(rows), dtype=np.int64)
     rank[order] = np.arange(len(rows)) - starts[rows[order]]
     fraction = np.array([tier.canary_fraction for tier in fleet.tiers])[fleet.workloads.tier]
-    return np.asarray(rank < np.ceil(fraction * counts)[rows], dtype=np.bool_)
+    # 0.1 x 30 is a little more than 3 in binary.
+    chosen = np.zeros(len(fleet.instances), dtype=np.bool_)
+    chosen[live] = rank < np.ceil(fraction * counts - 1e-9)[rows]
+    return chosen
 
 
 def _slow_shrinks(
@@ -165,29 +169,27 @@ def _slow_shrinks(
     cooldown = np.array([t.cooldown_s for t in fleet.tiers])[tier]
     fraction = np.array([t.max_shrink_fraction for t in fleet.tiers])[tier]
 
-    small = (wanted.target < wanted.current) & (
-        wanted.target >= rules.shrink_deadband * wanted.current
-    )
-    wanted = skipped.drop(wanted, small, Skip.DEADBAND)
     shrinks = wanted.target < wanted.current
+    small = shrinks & (wanted.target >= rules.shrink_deadband * wanted.current)
     elapsed = now_s - last_change_s[wanted.instance, wanted.resource]
     # Two plans at one time must not add up, even without a cooldown.
     waits = shrinks & ((elapsed < cooldown[wanted.instance]) | (elapsed <= 0))
-    wanted = skipped.drop(wanted, waits, Skip.COOLDOWN)
+    wanted = skipped.drop(wanted, (small, Skip.DEADBAND), (waits, Skip.COOLDOWN))
 
     least = wanted.current * (1.0 - fraction[wanted.instance])
     limited = wanted.target < least
-    stepped = _round_up_rows(np.where(limited, least, wanted.target), wanted.resource, fleet)
-    # Rounded up, a tiny amount may be back where it was: then there is nothing to take.
-    target = np.minimum(stepped, np.maximum(wanted.current, wanted.target))
+    stepped = _round_up_rows(least, wanted.resource, fleet)
     wanted = _Wanted(
         wanted.instance,
         wanted.resource,
         wanted.current,
-        np.where(limited, target, wanted.target),
+        np.where(limited, stepped, wanted.target),
         np.where(limited, wanted.reason | Reason.SHRINK_LIMITED, wanted.reason).astype(np.int32),
     )
-    return wanted.take(wanted.target != wanted.current)
+    # Rounded up, a tiny or indivisible amount may be back where it was: nothing can be taken.
+    half = quanta(fleet.resources)[wanted.resource] / 2
+    stays = limited & (wanted.target > wanted.current - half)
+    return skipped.drop(wanted, (stays, Skip.SHRINK_LIMIT))
 
 
 def _round_up_rows(amounts: Floats, resource: Ints, fleet: Fleet) -> Floats:
@@ -195,71 +197,25 @@ def _round_up_rows(amounts: Floats, resource: Ints, fleet: Fleet) -> Floats:
     return np.asarray(np.ceil(amounts / quantum - 1e-9) * quantum, dtype=np.float64)
 
 
-def _fit_nodes(wanted: _Wanted, fleet: Fleet, skipped: _Skipped) -> tuple[_Wanted, Floats]:
-    """Growth within what each node has free, higher tiers first; returns what stayed unmet.
-
-    Free is capacity minus what all instances hold now: what this plan shrinks is free only once
-    it has really been given back, in the next tick.
-    Within a tier the smallest growth comes first, which satisfies the most workloads.
-    """
-    nodes, resources = len(fleet.nodes), len(fleet.resources)
-    unmet = np.zeros((nodes, resources))
-    node = fleet.instances.node[wanted.instance]
-    growth = np.where(node >= 0, wanted.target - wanted.current, 0.0)
-    if nodes == 0 or not (growth > 0).any():
+def _fit_nodes(
+    wanted: _Wanted, fleet: Fleet, just_changed: Bools, skipped: _Skipped
+) -> tuple[_Wanted, Floats]:
+    """Growth within what each node has free; returns also what stayed unmet (node, resource)."""
+    unmet = np.zeros((len(fleet.nodes), len(fleet.resources)))
+    growth = np.maximum(wanted.target - wanted.current, 0.0)
+    granted = contention.grant(fleet, wanted.instance, wanted.resource, growth, just_changed)
+    # Exact where nothing is trimmed: `grant` hands back the very number that was asked for.
+    short = np.flatnonzero(granted != growth)
+    if not len(short):
         return wanted, unmet
-    quantum = quanta(fleet.resources)
-    cell = np.where(node >= 0, node, 0).astype(np.int64) * resources + wanted.resource
-    # In quanta, so that cores and bytes can share a cumulative sum without losing bits.
-    granted = quantum[wanted.resource] * _grant_by_priority(
-        wanted,
-        fleet,
-        np.maximum(growth, 0.0) / quantum[wanted.resource],
-        cell,
-        (_free(fleet) / quantum).reshape(-1),
-    )
-
-    short = growth - granted > 1e-6 * quantum[wanted.resource]
-    np.add.at(unmet.reshape(-1), cell[short], (growth - granted)[short])
-    target = np.where(short, wanted.current + granted, wanted.target)
-    full = short & (granted <= 0)
+    cell = fleet.instances.node[wanted.instance[short]], wanted.resource[short]
+    np.add.at(unmet, cell, (growth - granted)[short])
+    target, reason = wanted.target.copy(), wanted.reason.copy()
     # A skipped change is reported with what it wanted, not with what it got.
-    trimmed = _Wanted(
-        wanted.instance,
-        wanted.resource,
-        wanted.current,
-        np.where(full, wanted.target, target),
-        np.where(short, wanted.reason | Reason.NODE_SHORT, wanted.reason).astype(np.int32),
-    )
-    return skipped.drop(trimmed, full, Skip.NODE_FULL), unmet
-
-
-def _free(fleet: Fleet) -> Floats:
-    """Capacity minus everything held, shape (node, resource); inf where unlimited."""
-    capacity = np.where(np.isnan(fleet.nodes.capacity), np.inf, fleet.nodes.capacity)
-    held = np.zeros_like(capacity)
-    bound = (fleet.instances.node >= 0) & (fleet.instances.state != InstanceState.STOPPED)
-    amounts = np.nan_to_num(fleet.instances.current[bound], nan=0.0)
-    for row in range(amounts.shape[1]):
-        held[:, row] = np.bincount(
-            fleet.instances.node[bound], weights=amounts[:, row], minlength=len(capacity)
-        )
-    return np.asarray(np.maximum(capacity - held, 0.0), dtype=np.float64)
-
-
-def _grant_by_priority(
-    wanted: _Wanted, fleet: Fleet, growth: Floats, cell: NDArray[np.int64], free: Floats
-) -> Floats:
-    """How much of each growth its node can give, in whole quanta, shape (change,)."""
-    tier = fleet.workloads.tier[fleet.instances.workload[wanted.instance]]
-    priority = np.array([t.priority for t in fleet.tiers])[tier]
-    order = np.lexsort((wanted.instance, growth, -priority, cell))
-    sorted_cell, sorted_growth = cell[order], growth[order]
-    before = np.cumsum(sorted_growth) - sorted_growth
-    first = np.r_[True, sorted_cell[1:] != sorted_cell[:-1]]
-    before -= np.maximum.accumulate(np.where(first, before, -np.inf))
-    room = np.maximum(free[sorted_cell] - before, 0.0)
-    fits = sorted_growth <= room + 1e-6
-    granted: Floats = np.empty_like(growth)
-    granted[order] = np.where(fits, sorted_growth, np.floor(room + 1e-6))
-    return granted
+    some = short[granted[short] > 0]
+    target[some] = wanted.current[some] + granted[some]
+    reason[short] |= Reason.NODE_SHORT
+    full = np.zeros(len(target), dtype=np.bool_)
+    full[short[granted[short] <= 0]] = True
+    trimmed = _Wanted(wanted.instance, wanted.resource, wanted.current, target, reason)
+    return skipped.drop(trimmed, (full, Skip.NODE_FULL)), unmet

@@ -27,6 +27,7 @@ class ResourceSpec:
             workload is killed or fails (memory, storage).
         growth_only: can never be taken back (a volume cannot shrink).
         whole: handed out in whole units only (GPU devices).
+        kills: a workload that exceeds it is killed, which its platform reports (memory).
         used_column: the usage trace's column of usage.
         allocated_column: the usage trace's column of the amount in force.
         label: the suffix of labels and annotations (`pla.dev/min.<label>`).
@@ -42,6 +43,7 @@ class ResourceSpec:
     label: str
     growth_only: bool = False
     whole: bool = False
+    kills: bool = False
 
 
 CATALOGUE: tuple[ResourceSpec, ...] = (
@@ -61,6 +63,7 @@ CATALOGUE: tuple[ResourceSpec, ...] = (
         quantum=MIB,
         floor=10 * MIB,
         compressible=False,
+        kills=True,
         used_column="memory_bytes_used",
         allocated_column="memory_bytes_allocated",
         label="memory",
@@ -143,6 +146,20 @@ def compressible(names: Sequence[str]) -> NDArray[np.bool_]:
 def growth_only(names: Sequence[str]) -> NDArray[np.bool_]:
     """Which of `names` can never be taken back, shape (resource,)."""
     return np.array([spec.growth_only for spec in specs(names)], dtype=np.bool_)
+
+
+def kills(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of `names` a workload is killed for when it is short of them, shape (resource,)."""
+    return np.array([spec.kills for spec in specs(names)], dtype=np.bool_)
+
+
+def round_down(amounts: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+    """`amounts` (..., resource) rounded down to each resource's quantum; NaN stays NaN.
+
+    The tolerance is that of `round_up`.
+    """
+    quantum = quanta(names)
+    return np.asarray(np.floor(amounts / quantum + 1e-9) * quantum, dtype=np.float64)
 
 
 def round_up(amounts: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:

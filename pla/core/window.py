@@ -9,15 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.fleet import UsageBlock
+from pla.core.fleet import Bools, UsageBlock
+from pla.core.hours import HOUR_S, HOURS, HourRing, Singles
 
-Singles = NDArray[np.float32]
-Bools = NDArray[np.bool_]
+__all__ = ["HOURS", "HOUR_S", "STEP_SPAN_S", "UsageWindow"]
+
 Longs = NDArray[np.int64]
 
-HOUR_S = 3600
 STEP_SPAN_S = 48 * HOUR_S
-HOURS = 14 * 24
 
 
 class UsageWindow:
@@ -31,8 +30,6 @@ class UsageWindow:
         last_seen_s: end of the newest step with a sample [epoch s], 0 = never,
             shape (resource, workload).
         killed_s: end of the newest step with an out-of-memory kill, 0 = never, shape (workload,).
-        hour_version: counts changes of the hourly aggregates, so that what is derived from them
-            can be kept until they change.
     """
 
     def __init__(self, workloads: int, resources: tuple[str, ...], step_s: int, end_s: int) -> None:
@@ -54,12 +51,9 @@ class UsageWindow:
         cell = (len(resources), workloads)
         self._values: Singles = np.full((self.steps, *cell), np.nan, dtype=np.float32)
         self._censored: Bools = np.zeros((self.steps, *cell), dtype=np.bool_)
-        self._hour_mean: Singles = np.full((HOURS, *cell), np.nan, dtype=np.float32)
-        self._hour_max: Singles = np.full((HOURS, *cell), np.nan, dtype=np.float32)
+        self._hours = HourRing(len(resources), workloads)
         self.last_seen_s: Longs = np.zeros(cell, dtype=np.int64)
         self.killed_s: Longs = np.zeros(workloads, dtype=np.int64)
-        self.hour_version = 0
-        self._closed_peaks: dict[int, tuple[int, Singles]] = {}
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -97,15 +91,18 @@ class UsageWindow:
         """Closed steps since the last full hour: 0 right on the hour."""
         return (self.end_s % HOUR_S) // self.step_s
 
+    @property
+    def hour_version(self) -> int:
+        """Counts changes of the hourly aggregates: what is derived from them holds until then."""
+        return self._hours.version
+
     def hour_mean(self, hours_ago: int) -> Singles:
         """Mean of a closed clock hour; 0 = the newest closed one. Shape (resource, workload)."""
-        view: Singles = self._hour_mean[self._hour_row(hours_ago)]
-        return view
+        return self._hours.mean(self.end_s // HOUR_S - 1, hours_ago)
 
     def hour_max(self, hours_ago: int) -> Singles:
         """Maximum of a closed clock hour; 0 = the newest closed one. Shape (resource, workload)."""
-        view: Singles = self._hour_max[self._hour_row(hours_ago)]
-        return view
+        return self._hours.max(self.end_s // HOUR_S - 1, hours_ago)
 
     def peak(self, hours: int) -> Singles:
         """Largest usage of the open hour and the `hours` closed ones before it [unit].
@@ -113,7 +110,7 @@ class UsageWindow:
         Shape (resource, workload); NaN where there is no sample.
         """
         peak = self.recent_max(max(self.open_hour_steps, 1))
-        return np.fmax(peak, self._closed_peak(hours), out=peak)
+        return np.fmax(peak, self._hours.peak(self.end_s // HOUR_S - 1, hours), out=peak)
 
     @property
     def values(self) -> Singles:
@@ -149,17 +146,7 @@ class UsageWindow:
         `mean` and `peak` have shape (hour, resource, workload), oldest first, and end at
         `last_hour_end_s`. Hours that already hold samples stay.
         """
-        last = last_hour_end_s // HOUR_S - 1
-        newest = self.end_s // HOUR_S - 1
-        for index in range(mean.shape[0]):
-            hour = last - (mean.shape[0] - 1 - index)
-            if not newest - HOURS < hour <= newest:
-                continue
-            row = hour % HOURS
-            empty = np.isnan(self._hour_max[row])
-            self._hour_mean[row][empty] = mean[index][empty]
-            self._hour_max[row][empty] = peak[index][empty]
-        self.hour_version += 1
+        self._hours.fill(mean, peak, last_hour_end_s // HOUR_S - 1, self.end_s // HOUR_S - 1)
 
     def reindexed(self, rows: NDArray[np.int64]) -> UsageWindow:
         """The same window for another set of workloads: row i continues old row `rows[i]`.
@@ -169,29 +156,14 @@ class UsageWindow:
         other = UsageWindow(len(rows), self.resources, self.step_s, self.end_s)
         known = rows >= 0
         old = rows[known]
-        for mine, theirs in (
-            (self._values, other._values),
-            (self._censored, other._censored),
-            (self._hour_mean, other._hour_mean),
-            (self._hour_max, other._hour_max),
-        ):
-            theirs[:, :, known] = mine[:, :, old]
+        other._values[:, :, known] = self._values[:, :, old]
+        other._censored[:, :, known] = self._censored[:, :, old]
         other.last_seen_s[:, known] = self.last_seen_s[:, old]
         other.killed_s[known] = self.killed_s[old]
-        other.hour_version = self.hour_version + 1
+        other._hours = self._hours.reindexed(rows)
         return other
 
     # -- inside ----------------------------------------------------------------------------
-
-    def _closed_peak(self, hours: int) -> Singles:
-        """Largest usage of the `hours` newest closed hours, kept until an hour changes."""
-        version, peak = self._closed_peaks.get(hours, (-1, None))
-        if peak is None or version != self.hour_version:
-            peak = np.full_like(self._hour_max[0], np.nan)
-            for ago in range(hours):
-                np.fmax(peak, self.hour_max(ago), out=peak)
-            self._closed_peaks[hours] = (self.hour_version, peak)
-        return peak
 
     def _row(self, lag: int) -> int:
         if not 0 <= lag < self.steps:
@@ -203,11 +175,6 @@ class UsageWindow:
         newest = self.end_s // self.step_s - 1
         return np.arange(newest - steps + 1, newest + 1) % self.steps
 
-    def _hour_row(self, hours_ago: int) -> int:
-        if not 0 <= hours_ago < HOURS:
-            raise ValueError(f"{hours_ago} hours ago: the window keeps {HOURS} hours")
-        return (self.end_s // HOUR_S - 1 - hours_ago) % HOURS
-
     def _push_piece(self, block: UsageBlock, first: int, last: int) -> None:
         """Take in the steps `[first, last)` of `block`."""
         ends = [block.end_s - (block.steps - 1 - i) * self.step_s for i in range(first, last)]
@@ -217,8 +184,8 @@ class UsageWindow:
         for index, end_s in zip(range(first, last), ends, strict=True):
             if end_s <= self.end_s - STEP_SPAN_S:
                 continue
-            self._merge(block, index, end_s)
-            touched.add((end_s - self.step_s) // HOUR_S)
+            if self._merge(block, index, end_s):
+                touched.add((end_s - self.step_s) // HOUR_S)
         for hour in sorted(touched):
             if hour < self.end_s // HOUR_S:
                 self._close_hour(hour)
@@ -234,40 +201,41 @@ class UsageWindow:
             raise ValueError(f"block end {block.end_s} is not a multiple of {self.step_s} s")
 
     def _move_to(self, end_s: int) -> None:
-        """Empty the rows that the move to `end_s` takes over, and close the hours it passes."""
+        """Close the hours that the move to `end_s` passes, and empty the rows it takes over."""
+        first_hour, last_hour = self.end_s // HOUR_S, end_s // HOUR_S
+        if last_hour > first_hour:
+            self._hours.empty(first_hour, last_hour)
+            if self.end_s % HOUR_S and first_hour >= last_hour - HOURS:
+                # The hour that was open closes now, before the move takes over its steps.
+                self._close_hour(first_hour)
         first, last = self.end_s // self.step_s, end_s // self.step_s
         fresh = np.arange(max(first, last - self.steps), last) % self.steps
         self._values[fresh] = np.nan
         self._censored[fresh] = False
-        first_hour, last_hour = self.end_s // HOUR_S, end_s // HOUR_S
-        if last_hour > first_hour:
-            passed = np.arange(max(first_hour, last_hour - HOURS), last_hour) % HOURS
-            self._hour_mean[passed] = np.nan
-            self._hour_max[passed] = np.nan
-        old_end_s, self.end_s = self.end_s, end_s
-        if last_hour > first_hour and old_end_s % HOUR_S:
-            # The hour that was open closes now, even if this block brings none of its steps.
-            self._close_hour(first_hour)
-        self.hour_version += int(last_hour > first_hour)
+        self.end_s = end_s
 
-    def _merge(self, block: UsageBlock, index: int, end_s: int) -> None:
+    def _merge(self, block: UsageBlock, index: int, end_s: int) -> bool:
+        """Take in one step; returns whether a value of it is new or another than before."""
         row = (end_s // self.step_s - 1) % self.steps
         values = block.values[index]
         seen = np.isfinite(values)
+        changed = bool((seen & (self._values[row] != values)).any())
         np.copyto(self._values[row], values, where=seen)
         np.logical_or(
             self._censored[row], block.censored[index], out=self._censored[row], where=seen
         )
-        np.copyto(self.last_seen_s, np.maximum(self.last_seen_s, end_s), where=seen)
+        np.maximum(self.last_seen_s, end_s, out=self.last_seen_s, where=seen)
         killed = block.killed[index]
         if killed.any():
             self.killed_s[killed] = np.maximum(self.killed_s[killed], end_s)
+        return changed
 
     def _close_hour(self, hour: int) -> None:
         """Aggregate hour `hour` (counted from the epoch) from the steps still in the ring.
 
         The sum runs over the steps in order, so that the result does not depend on when and in
-        how many pieces they came.
+        how many pieces they came. Where steps of the hour have left the ring, what was known of
+        it is not forgotten.
         """
         end_s = (hour + 1) * HOUR_S
         total = np.zeros((len(self.resources), self.workloads), dtype=np.float32)
@@ -281,8 +249,7 @@ class UsageWindow:
             np.add(total, values, out=total, where=seen)
             count += seen
             np.fmax(peak, values, out=peak)
-        row = hour % HOURS
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self._hour_mean[row] = np.where(count > 0, total / count, np.float32(np.nan))
-        self._hour_max[row] = peak
-        self.hour_version += 1
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            mean = np.where(count > 0, total / count, np.float32(np.nan))
+        whole = end_s - HOUR_S >= self.end_s - STEP_SPAN_S
+        self._hours.close(hour, mean, peak, whole)

@@ -1,0 +1,1 @@
+"""Forecasts from a usage window: the champion model, and what acts before there is one."""

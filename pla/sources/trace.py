@@ -2,7 +2,6 @@
 
 Irregular times, gaps and any order are normal: samples are binned to the epoch-aligned step that
 holds their timestamp, and a bin's value is its largest sample, which is what an amount must cover.
-What cannot be usage (negative, infinite, of the wrong type) is an error that names file and row.
 """
 
 from __future__ import annotations
@@ -12,17 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pla.core.fleet import UsageBlock
-from pla.core.resources import specs
+from pla.sources.trace_file import Frame, TraceError, read
+
+__all__ = ["Trace", "TraceError", "TraceSource", "load"]
 
 
-class TraceError(ValueError):
-    """A trace cannot be used. Names the file, the column or row, and what to do."""
+DAY_S = 86_400
+LONGEST_S = 1100 * DAY_S
+"""A longer trace is one with wrong timestamps, and its grid would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,8 @@ class TraceSource:
     """`pla.ports.MetricsSource` over a loaded trace; workload URIs end in the trace's names."""
 
     trace: Trace
-    _rows: dict[tuple[str, ...], NDArray[np.int64]] = field(default_factory=dict)
+    _asked: tuple[str, ...] = ()
+    _rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def read(
         self,
@@ -95,7 +95,9 @@ class TraceSource:
         key = tuple(workloads)
         if key == self.trace.workloads:
             return block
-        rows = self._rows.setdefault(key, self._find(key))
+        if key != self._asked:
+            self._asked, self._rows = key, self._find(key)
+        rows = self._rows
         known = rows >= 0
         values = np.full((block.steps, len(resources), len(key)), np.nan, dtype=np.float32)
         values[:, :, known] = block.values[:, :, rows[known]]
@@ -123,14 +125,16 @@ def load(
 
     Args:
         paths: Parquet files in the usage trace schema.
-        resources: which resources to read; a trace may lack all but the first's column.
+        resources: which resources to read; each file must have the column of each.
         step_s: width of a step [s].
         workloads: only these (None = all).
 
     Raises:
         TraceError: a file cannot be read, lacks a column, or holds values that are no usage.
     """
-    frames = [_read(path, resources) for path in paths]
+    if not paths:
+        raise TraceError("no trace file given; name at least one")
+    frames = [read(path, resources) for path in paths]
     names = np.unique(np.concatenate([frame.names for frame in frames]))
     if workloads is not None:
         names = np.intersect1d(names, np.array(list(workloads)))
@@ -139,6 +143,12 @@ def load(
     bins = [frame.timestamp_s // step_s for frame in frames]
     first = min(int(b.min()) for b in bins)
     last = max(int(b.max()) for b in bins)
+    if (last - first) * step_s > LONGEST_S:
+        raise TraceError(
+            f"{', '.join(map(str, paths))}: samples from {_utc(first * step_s)} to "
+            f"{_utc(last * step_s)}: more than {LONGEST_S // DAY_S} days in one trace; "
+            "remove the rows whose timestamp is wrong"
+        )
     shape = (last - first + 1, len(resources), len(names))
     values = np.full(shape, np.nan, dtype=np.float32)
     allocated = np.full(shape, np.nan, dtype=np.float32)
@@ -169,94 +179,10 @@ def load(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    names: NDArray[np.str_]
-    workload: NDArray[np.int64]
-    timestamp_s: NDArray[np.int64]
-    used: list[NDArray[np.float32]]
-    allocated: list[NDArray[np.float32]]
+def _utc(epoch_s: int) -> np.datetime64:
+    return np.datetime64(epoch_s, "s")
 
 
-def _read(path: Path, resources: Sequence[str]) -> _Frame:
-    wanted = specs(resources)
-    try:
-        schema = pq.read_schema(path)
-    except FileNotFoundError:
-        raise TraceError(f"{path}: no such file") from None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TraceError(f"{path}: is not a readable Parquet file ({error})") from None
-    present = set(schema.names)
-    needed = ["workload", "timestamp", *(spec.used_column for spec in wanted)]
-    missing = [name for name in needed if name not in present]
-    if missing:
-        raise TraceError(
-            f"{path}: lacks the column {missing[0]!r}; it has {', '.join(sorted(present))}"
-        )
-    optional = [s.allocated_column for s in wanted if s.allocated_column in present]
-    try:
-        table = pq.read_table(path, columns=needed + optional)
-    except (pa.ArrowException, OSError) as error:
-        raise TraceError(f"{path}: is damaged ({error}); fetch or record it again") from None
-    if not table.num_rows:
-        raise TraceError(f"{path}: holds no rows")
-    encoded = _names_column(path, table)
-    used = [_amounts(path, table, spec.used_column) for spec in wanted]
-    blank = np.full(table.num_rows, np.nan, dtype=np.float32)
-    return _Frame(
-        names=np.array(encoded.dictionary.to_pylist(), dtype=np.str_),
-        workload=encoded.indices.to_numpy().astype(np.int64),
-        timestamp_s=_seconds(path, table),
-        used=used,
-        allocated=[
-            _amounts(path, table, spec.allocated_column)
-            if spec.allocated_column in present
-            else blank
-            for spec in wanted
-        ],
-    )
-
-
-def _names_column(path: Path, table: pa.Table) -> pa.DictionaryArray:
-    column = table["workload"].combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise TraceError(f"{path}: column 'workload' is {column.type}, expected string")
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise TraceError(f"{path}: row {row} names no workload")
-    return column.dictionary_encode()
-
-
-def _seconds(path: Path, table: pa.Table) -> NDArray[np.int64]:
-    column = table["timestamp"]
-    if not pa.types.is_timestamp(column.type):
-        raise TraceError(f"{path}: column 'timestamp' is {column.type}, expected timestamp (UTC)")
-    if column.null_count:
-        row = int(np.flatnonzero(pc.is_null(column).to_numpy())[0])
-        raise TraceError(f"{path}: row {row} has no timestamp")
-    # A naive timestamp is taken as UTC, as the schema says.
-    seconds = pc.floor_temporal(column, unit="second").cast(pa.timestamp("s", tz=column.type.tz))
-    return np.asarray(seconds.cast(pa.int64()).to_numpy(), dtype=np.int64)
-
-
-def _amounts(path: Path, table: pa.Table, name: str) -> NDArray[np.float32]:
-    column = table[name]
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise TraceError(f"{path}: column {name!r} is {column.type}, expected a number")
-    values: NDArray[np.float32] = column.cast(pa.float64()).to_numpy().astype(np.float32)
-    wrong = np.isinf(values) | (values < 0)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        workload = table["workload"][row].as_py()
-        raise TraceError(
-            f"{path}: column {name!r}, row {row} (workload {workload!r}): {values[row]} is no "
-            f"amount; {int(wrong.sum())} such values. Remove them, or leave them empty as gaps"
-        )
-    return values
-
-
-def _duplicates(frame: _Frame) -> int:
+def _duplicates(frame: Frame) -> int:
     key = frame.workload * (2**40) + frame.timestamp_s
     return len(key) - len(np.unique(key))

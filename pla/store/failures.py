@@ -42,7 +42,9 @@ _POSTGRES = {
     "42501": "the user lacks a right; grant it all rights on the schema, or correct store.url",
     "XX001": "the server reports damaged data; restore a backup",
     "XX002": "the server reports a damaged index; REINDEX it, or restore a backup",
-    "": "the server cannot be reached; check that it runs, and host and port of store.url",
+    # The driver gives no code for a connection that failed; the server's words are in the detail.
+    "": "the server cannot be reached, or refuses the connection; check that it runs, and host, "
+    "port, user, password and database of store.url",
 }
 
 
