@@ -1,4 +1,7 @@
-"""`pla backtest`: a recorded trace replayed through the tick, beside every peer's policy."""
+"""`pla backtest`: a recorded trace replayed through the tick, beside every peer's policy.
+
+XGBoost and its imports take seconds: only a run that trains loads them, never `--help`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from pla.core.fleet import tier_index
 from pla.core.scoring import RATES
 from pla.settings import Settings, load
 from pla.sources import trace as traces
-from pla.training.on_trace import trained_on
 
 
 def backtest(
@@ -90,6 +92,8 @@ def _replay(
                 bar.update(task, completed=share)  # type: ignore[arg-type]
 
             if name == "predictive":
+                from pla.training.on_trace import trained_on
+
                 bar.update(task, description="predictive: training")
                 forecaster = trained_on(trace, spec, settings)
                 bar.update(task, description=name)

@@ -104,12 +104,17 @@ def plan(
 
 
 def _changes(recommendation: Recommendation, fleet: Fleet, rules: Rules) -> _Wanted:
-    """Every instance and resource whose target differs from what it has by half a quantum."""
+    """Every instance and resource whose target differs from what it has by half a quantum.
+
+    What is not finite is no amount, neither there nor to be.
+    """
     rows = fleet.instances.workload
     current = fleet.instances.current
     target = recommendation.target[rows]
     half = quanta(fleet.resources)[None, :] / 2
-    differs = np.abs(target - current) > half  # False where either is NaN
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(target - current)
+    differs = np.isfinite(gap) & (gap > half)
     instance, resource = np.nonzero(differs)
     return _Wanted(
         instance=instance.astype(np.int32),

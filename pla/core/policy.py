@@ -27,8 +27,8 @@ def at_quantile(forecast: Forecast, quantile: Floats) -> Floats:
     """The forecast peak at `quantile` (workload,), shape (workload, resource).
 
     Between the forecast's quantiles it is interpolated linearly in -log(1 - quantile), in which
-    exponential tails are straight; outside them the nearest one is taken. What is not finite is
-    no forecast: NaN.
+    exponential tails are straight; outside them the nearest one is taken. A forecast with a
+    quantile that is not finite is no forecast: NaN for every tier.
     """
     levels = -np.log1p(-np.asarray(forecast.quantiles, dtype=np.float64))
     wanted = -np.log1p(-quantile)
@@ -38,8 +38,9 @@ def at_quantile(forecast: Forecast, quantile: Floats) -> Floats:
     left = right - 1
     share = np.clip((wanted - levels[left]) / (levels[right] - levels[left]), 0.0, 1.0)[:, None]
     rows = np.arange(len(quantile))
-    low = _finite(forecast.peak[rows, :, left])
-    high = _finite(forecast.peak[rows, :, right])
+    whole = np.isfinite(forecast.peak).all(axis=2)
+    low = np.where(whole, forecast.peak[rows, :, left], np.nan).astype(np.float64)
+    high = np.where(whole, forecast.peak[rows, :, right], np.nan).astype(np.float64)
     return np.asarray((1.0 - share) * low + share * high, dtype=np.float64)
 
 

@@ -1,0 +1,5 @@
+"""`python -m pla.cli` is `pla`."""
+
+from pla.cli import main
+
+main()
