@@ -280,8 +280,12 @@ class Store(TickStore, Protocol):
     def load_state(self, key: str) -> bytes | None:
         """An opaque state blob (calibration, stored peaks), None if there is none."""
 
-    def save_state(self, key: str, value: bytes) -> None:
-        """Replace the blob `key`."""
+    def save_state(self, key: str, value: bytes, guard: tuple[str, Lease] | None = None) -> None:
+        """Replace the blob `key`; with `guard` (name, lease) only while that lease is in force.
+
+        Raises:
+            LeaseLost: it is not; nothing was written.
+        """
 
     def audit(self, at_s: float, by: str, what: str, detail: Mapping[str, Any]) -> None:
         """Append to the audit trail."""

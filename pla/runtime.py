@@ -22,7 +22,7 @@ from pla.clock import SystemClock
 from pla.core.window import HOUR_S
 from pla.forecasting.baseline import BaselineForecaster
 from pla.platforms import connect
-from pla.ports import Forecaster, Lease, ModelRegistry, RegistryError, Store, StoreError
+from pla.ports import Forecaster, Lease, LeaseLost, ModelRegistry, RegistryError, Store, StoreError
 from pla.registry import MlflowRegistry
 from pla.settings import Settings
 from pla.store import SqlStore, machine_timeline
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 LEASE = "tick"
 PEAKS = "peaks"
+CHAMPION = "champion"
 SAVE_EVERY_S = 600.0
 
 
@@ -75,6 +76,13 @@ class ChampionWatch:
             self.trouble = None
         except RegistryError as error:
             self.trouble = str(error)
+
+    def recall(self, version: str) -> None:
+        """Take the former champion `version` from the cache: the registry did not answer."""
+        try:
+            self._ready = self._registry.load(version)
+        except RegistryError as error:
+            self.trouble = f"{self.trouble}; {error}"
 
 
 class Runtime:
@@ -124,7 +132,7 @@ class Runtime:
         )
         holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         runtime = cls(settings, ports, store, registry, holder)
-        runtime.follow_champion(wait_s=10.0)
+        runtime.start_with_champion(wait_s=20.0)
         return runtime
 
     @property
@@ -132,11 +140,21 @@ class Runtime:
         """What makes the forecasts now."""
         return self._forecaster.model_version
 
-    def follow_champion(self, wait_s: float = 0.0) -> None:
+    def start_with_champion(self, wait_s: float) -> None:
+        """Have the champion in memory before the first tick, if `wait_s` suffices to get it.
+
+        While the registry does not answer, the champion of the former run is taken from the
+        cache; without one, the baseline acts.
+        """
+        self._watch.look(self.model_version)
+        self._watch.wait(wait_s)
+        former = self.store.load_state(CHAMPION)
+        if self._watch.trouble and former is not None:
+            self._watch.recall(former.decode())
+        self.follow_champion()
+
+    def follow_champion(self) -> None:
         """Take a champion that has been loaded, and start looking for the next."""
-        if wait_s:
-            self._watch.look(self.model_version)
-            self._watch.wait(wait_s)
         fresh = self._watch.take()
         if fresh is not None:
             self._adopt(fresh)
@@ -195,6 +213,8 @@ class Runtime:
         saved = self.store.load_state(_calibration_key(forecaster))
         if saved is not None:
             calibration = calibration.restored(saved)
+        else:
+            calibration.inherit(self._state.calibration)
         self._state.calibration = calibration
         self._state.pending.clear()
 
@@ -216,14 +236,22 @@ class Runtime:
             self._saved_s = report.at_s
 
     def _keep(self) -> None:
-        """Write calibration and seven-day peaks; what cannot be written now is tried again."""
+        """Write calibration and seven-day peaks; what cannot be written now is tried again.
+
+        Only the leader does: a standby's memory is a copy, and must not overwrite it.
+        """
+        if self._lease is None:
+            return
+        guard = (LEASE, self._lease)
         try:
             if self._state.ids:
-                self.store.save_state(PEAKS, _peaks_to(self._state))
+                self.store.save_state(PEAKS, _peaks_to(self._state), guard)
             self.store.save_state(
-                _calibration_key(self._forecaster), self._state.calibration.to_bytes()
+                _calibration_key(self._forecaster), self._state.calibration.to_bytes(), guard
             )
-        except StoreError as error:
+            if not self.model_version.startswith("baseline:"):
+                self.store.save_state(CHAMPION, self.model_version.encode(), guard)
+        except (StoreError, LeaseLost) as error:
             log.warning("calibration and peaks are not saved this time: %s", error)
 
 

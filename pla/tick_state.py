@@ -81,6 +81,7 @@ class TickState:
             self.band = _reordered(self.band, rows, np.nan)
             self.ids = fleet.workloads.ids
             self.former_peak = self._former_peak(len(fleet.resources))
+        self.calibration.follow(fleet.workloads.ids)
         if fleet.instances.ids != self.instance_ids:
             rows = row_map(self.instance_ids, fleet.instances.ids)
             self.changed_s = _reordered(self.changed_s, rows, -np.inf)

@@ -1,16 +1,16 @@
-"""Online conformal calibration of forecast quantiles, per tier, resource and quantile.
+"""Online conformal calibration of forecast quantiles: pooled, then per workload.
 
-One-sided conformalised quantile regression (Romano, Patterson, Candes, "Conformalized Quantile
-Regression", NeurIPS 2019): with the residuals E_i = (y_i - q_i) / scale_i of the n former
-forecasts q of a quantile tau, the corrected forecast is
+**Pooled**, per tier, resource and quantile: one-sided conformalised quantile regression (Romano,
+Patterson, Candes, "Conformalized Quantile Regression", NeurIPS 2019). With the residuals
+E_i = (y_i - q_i) / scale_i of the n former forecasts q of a quantile tau, it is corrected to
 
     q + scale * E_(k),  k = ceil((n + 1) * tau),
 
-E_(k) being the k-th smallest residual. Scaling makes residuals of all workloads comparable.
+E_(k) being the k-th smallest residual. Scaling makes residuals of all workloads comparable. They
+are kept as histograms, and fade out by a constant factor per closed hold window.
 
-The residuals are kept as histograms on fixed bins whose edges are spaced by asinh: even near
-zero, geometric in the tails. Old residuals fade out by a constant factor per closed hold window.
-A correction is the upper edge of the bin that holds E_(k), so rounding never takes coverage away.
+**Per workload**: `pla.core.levels` moves each workload's quantile levels until it is missed as
+often as was promised.
 
 What is forecast at a cutoff uses only windows that had closed by then: coverage measured on the
 corrected forecasts is prequential, without look-ahead.
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -28,23 +29,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pla.core.fleet import Bools, Bytes, Floats, Forecast
+from pla.core.levels import Levels, Singles
+from pla.core.residuals import BINS, bin_of, conformal
 
-BINS_EACH_SIDE = 300
-LINEAR_WIDTH = 5e-5
-"""Width of the bins around zero, in units of the workload's scale."""
-GROWTH = 0.05
-"""Relative width of the bins in the tails; the last edge is about 1,600 scales out."""
-BINS = 2 * BINS_EACH_SIDE
 HALF_LIFE_WINDOWS = 576.0
 """Closed hold windows after which a residual counts half (two days of 5-minute windows)."""
 SEED_WEIGHT = 20_000.0
 """The seed counts as this many residuals, per tier, resource and quantile, and fades like them."""
-FORMAT = b"PLA calibration 1\n"
-
-_EDGES: Floats = (LINEAR_WIDTH / GROWTH) * np.sinh(
-    GROWTH * np.arange(-BINS_EACH_SIDE + 1, BINS_EACH_SIDE + 1)
-)
-"""Upper edge of every bin; the last one takes all that is larger, shape (BINS,)."""
+FORMAT = b"PLA calibration 2\n"
 
 
 class Calibration:
@@ -55,6 +47,8 @@ class Calibration:
         tiers: names, in the order of the fleet's tiers.
         resources: names of the resource axis.
         quantiles: of the forecasts, ascending.
+        ids: the workloads whose own levels are kept, in the rows of the forecasts; none before
+            `follow`, and then only the pooled correction is applied.
     """
 
     def __init__(
@@ -94,6 +88,8 @@ class Calibration:
             total = seed.sum(axis=-1, keepdims=True)
             self._counts += seed * np.minimum(1.0, SEED_WEIGHT / np.maximum(total, 1.0))
         self._correction: Floats | None = None
+        self.ids: tuple[str, ...] = ()
+        self._levels = Levels(self.quantiles, len(self.resources), 0)
 
     # -- using it --------------------------------------------------------------------------
 
@@ -104,12 +100,28 @@ class Calibration:
         which ceil((n + 1) * tau) > n and the conformal correction would be infinite.
         """
         if self._correction is None:
-            total = self._counts.sum(axis=-1)
-            rank = (total + 1.0) * np.asarray(self.quantiles)
-            below = np.cumsum(self._counts, axis=-1) < (rank - 1e-9 * (total + 1.0))[..., None]
-            index = np.minimum(below.sum(axis=-1), BINS - 1)
-            self._correction = np.where(rank <= total, _EDGES[index], 0.0)
+            self._correction = conformal(self._counts, np.asarray(self.quantiles))
         return self._correction
+
+    def follow(self, ids: tuple[str, ...]) -> None:
+        """Bring the workloads' own levels in line with the fleet's rows; new ones start at 0."""
+        if ids is self.ids or ids == self.ids:
+            return
+        former = {name: row for row, name in enumerate(self.ids)}
+        rows = np.array([former.get(name, -1) for name in ids], dtype=np.int64)
+        self._levels = self._levels.reordered(rows)
+        self.ids = ids
+
+    def inherit(self, former: Calibration) -> None:
+        """Start from the workloads' levels under the `former` model, instead of from nothing.
+
+        How much harder than others a workload is to forecast changes little when a model is
+        retrained. Not taken from a baseline, or from a model of other quantiles or resources.
+        """
+        same = (former.quantiles, former.resources) == (self.quantiles, self.resources)
+        if same and not former.model_version.startswith("baseline:"):
+            self.ids = former.ids
+            self._levels = former._levels.reordered(np.arange(len(former.ids)))
 
     def apply(self, forecast: Forecast, tier: Bytes) -> Forecast:
         """`forecast` corrected; `tier` (workload,) are rows of the fleet's tiers.
@@ -118,14 +130,9 @@ class Calibration:
         what was added [unit].
 
         Raises:
-            ValueError: if the forecast is another model's.
+            ValueError: if the forecast is another model's, or has other workloads than `ids`.
         """
-        self._check(forecast)
-        correction = self.correction().astype(np.float32)
-        peak = forecast.peak + correction[tier] * forecast.scale[:, :, None]
-        np.maximum(peak, 0.0, out=peak)
-        for level in range(1, len(self.quantiles)):
-            np.maximum(peak[:, :, level], peak[:, :, level - 1], out=peak[:, :, level])
+        peak = self._corrected(forecast, tier).transpose(2, 1, 0)
         return dataclasses.replace(forecast, peak=peak, calibration=peak - forecast.peak)
 
     def update(
@@ -146,54 +153,51 @@ class Calibration:
             tier: rows of the fleet's tiers, shape (workload,).
 
         Raises:
-            ValueError: if the forecast is another model's.
+            ValueError: if the forecast is another model's, or has other workloads than `ids`.
         """
-        self._check(forecast)
-        scale = forecast.scale.astype(np.float32)
-        peak = np.asarray(realised, dtype=np.float32)
-        residual = (peak[:, :, None] - forecast.peak) / scale[:, :, None]
-        known = np.isfinite(residual)
-        if held.any():
-            known &= ~held[:, :, None] | (residual > 0)
+        corrected = self._corrected(forecast, tier)
+        peak = np.ascontiguousarray(np.asarray(realised, dtype=np.float32).T)
+        free = ~held.T
+        if self.ids:
+            missed = peak > corrected
+            known = np.isfinite(peak) & np.isfinite(corrected) & (free | missed)
+            self._levels.update(missed, known)
         self._counts *= 0.5 ** (1.0 / HALF_LIFE_WINDOWS)
-        shape = self._counts.shape
-        group = np.ravel_multi_index(
-            (
-                tier.astype(np.int64)[:, None, None],
-                np.arange(shape[1])[None, :, None],
-                np.arange(shape[2])[None, None, :],
-            ),
-            shape[:3],
-        )
-        cell = (group * BINS + _bin(residual))[known]
-        self._counts += np.bincount(cell, minlength=self._counts.size).reshape(shape)
+        group = tier.astype(np.int64) * BINS
+        for row in range(len(self.resources)):
+            for level in range(len(self.quantiles)):
+                residual = peak[row] - forecast.peak[:, row, level]
+                residual /= forecast.scale[:, row]
+                counted = np.isfinite(residual) & (free[row] | (residual > 0))
+                cell = (group + bin_of(residual))[counted]
+                fresh = np.bincount(cell, minlength=len(self.tiers) * BINS)
+                self._counts[:, row, level] += fresh.reshape(len(self.tiers), BINS)
         self._correction = None
 
     # -- keeping it ------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
-        """The state, to be stored: a format line, a JSON line, counts, and a CRC-32 of all that."""
+        """The state, to be stored: a format line, a JSON line, counts, levels, a CRC-32."""
         about = {
             "model_version": self.model_version,
             "tiers": self.tiers,
             "resources": self.resources,
             "quantiles": self.quantiles,
-            "bins": BINS,
-            "linear_width": LINEAR_WIDTH,
-            "growth": GROWTH,
+            "workloads": self.ids,
         }
-        body = FORMAT + json.dumps(about).encode() + b"\n" + self._counts.astype("<f4").tobytes()
+        arrays = self._counts.astype("<f4").tobytes() + self._levels.shift.astype("<f4").tobytes()
+        body = FORMAT + json.dumps(about).encode() + b"\n" + arrays
         return body + zlib.crc32(body).to_bytes(4, "big")
 
     def restored(self, state: bytes) -> Calibration:
-        """This calibration with the counts of `state`.
+        """This calibration with the counts and levels of `state`, to be told whom to `follow`.
 
         Tiers are matched by name: one that `state` does not know keeps what it has here.
 
         Raises:
             ValueError: if `state` is damaged, of another format, or of another model.
         """
-        about, counts = _parse(state)
+        about, counts, shift = _parse(state)
         for key, mine in (
             ("model_version", self.model_version),
             ("resources", list(self.resources)),
@@ -209,37 +213,40 @@ class Calibration:
         for row, name in enumerate(self.tiers):
             if name in about["tiers"]:
                 other._counts[row] = counts[about["tiers"].index(name)]
+        other.ids = tuple(about["workloads"])
+        other._levels = Levels(self.quantiles, len(self.resources), len(other.ids))
+        other._levels.shift[:] = shift
         return other
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _check(self, forecast: Forecast) -> None:
+    def _corrected(self, forecast: Forecast, tier: Bytes) -> Singles:
+        """The forecast peak after both corrections, shape (quantile, resource, workload)."""
         if forecast.model_version != self.model_version:
             raise ValueError(
                 f"forecast of model {forecast.model_version!r} met the calibration of "
                 f"{self.model_version!r}"
             )
+        workloads = forecast.peak.shape[0]
+        if self.ids and len(self.ids) != workloads:
+            raise ValueError(
+                f"forecast of {workloads} workloads met a calibration that follows "
+                f"{len(self.ids)}: call follow() with the fleet's workload ids first"
+            )
+        correction = self.correction().astype(np.float32)
+        peak = np.empty(forecast.peak.shape[::-1], dtype=np.float32)
+        for row in range(len(self.resources)):
+            scale = np.ascontiguousarray(forecast.scale[:, row])
+            for level in range(len(self.quantiles)):
+                one = correction[:, row, level][tier]
+                one *= scale
+                one += forecast.peak[:, row, level]
+                floor = peak[level - 1, row] if level else np.float32(0.0)
+                np.maximum(one, floor, out=peak[level, row])
+        return self._levels.apply(peak) if self.ids else peak
 
 
-def residual_counts(residual: NDArray[np.floating]) -> Floats:
-    """Histogram of scaled residuals (row, quantile), shape (quantile, BINS); NaN is left out."""
-    cells = _bin(np.asarray(residual, dtype=np.float32))
-    counts = np.zeros((residual.shape[1], BINS))
-    for level in range(residual.shape[1]):
-        known = np.isfinite(residual[:, level])
-        counts[level] = np.bincount(cells[known, level], minlength=BINS)
-    return counts
-
-
-def _bin(residual: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The bin whose interval (lower edge, upper edge] holds each residual; NaN -> any."""
-    with np.errstate(invalid="ignore"):
-        place = np.arcsinh(residual * np.float32(GROWTH / LINEAR_WIDTH)) / np.float32(GROWTH)
-        index = np.ceil(np.nan_to_num(place)) + (BINS_EACH_SIDE - 1)
-    return np.asarray(np.clip(index, 0, BINS - 1), dtype=np.int64)
-
-
-def _parse(state: bytes) -> tuple[dict[str, Any], Floats]:
+def _parse(state: bytes) -> tuple[dict[str, Any], Floats, Singles]:
     body, crc = state[:-4], state[-4:]
     if not body.startswith(FORMAT) or zlib.crc32(body).to_bytes(4, "big") != crc:
         raise ValueError(
@@ -248,6 +255,9 @@ def _parse(state: bytes) -> tuple[dict[str, Any], Floats]:
         )
     head, _, payload = body[len(FORMAT) :].partition(b"\n")
     about = json.loads(head)
-    counts = np.frombuffer(payload, dtype="<f4").astype(np.float64)
-    shape = (len(about["tiers"]), len(about["resources"]), len(about["quantiles"]), BINS)
-    return about, counts.reshape(shape)
+    values = np.frombuffer(payload, dtype="<f4")
+    cells = (len(about["resources"]), len(about["quantiles"]))
+    shape = (len(about["tiers"]), *cells, BINS)
+    counts, shift = np.split(values, [math.prod(shape)])
+    levels = shift.reshape(cells[1], cells[0], len(about["workloads"]))
+    return about, counts.astype(np.float64).reshape(shape), levels

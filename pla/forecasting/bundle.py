@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from pla.core.calibration import BINS
 from pla.core.features import NAMES
 from pla.core.fleet import Floats
+from pla.core.residuals import BINS
 from pla.ports import RegistryError
 
 FORMAT_VERSION = 1

@@ -11,8 +11,8 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 import pla
-from pla.core.calibration import residual_counts
 from pla.core.fleet import Floats
+from pla.core.residuals import residual_counts
 from pla.forecasting.baseline import QUANTILES
 from pla.forecasting.bundle import Bundle
 from pla.training.dataset import Dataset, Rows

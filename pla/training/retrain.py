@@ -14,6 +14,7 @@ from pla import platforms as platforms_module
 from pla.backtest import report as reporting
 from pla.backtest import run as replays
 from pla.backtest.report import Result
+from pla.backtest.rivals import PolicyForecaster
 from pla.backtest.spec import Spec
 from pla.clock import SystemClock
 from pla.core.fleet import Fleet
@@ -31,8 +32,8 @@ from pla.training.promotion import Candidate, Verdict, judge
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RIVALS = ("max:10m", "max:30m", "max:1h", "max:3h", "max:24h", "seasonal", "vpa", "autopilot")
-"""Baselines that a challenger must beat, besides the champion."""
+RIVALS = ("max:10m", "max:1h", "max:3h", "max:24h", "seasonal", "autopilot")
+"""Peers' policies that a challenger must beat under the same rules, besides the champion."""
 
 GATE_RATE = 0.01
 """Violation rate at which the gate compares costs."""
@@ -188,6 +189,9 @@ def _backtest(
     ]
     if champion is not None:
         models.append(("champion", champion))
+    request = replays.requests_before(trace, spec.start_s)
+    for name in RIVALS:
+        models.append((name, PolicyForecaster(name, request, trace.step_s)))
     results: list[Result] = []
     for name, forecaster in models:
         progress(f"backtest: {name}")
@@ -195,11 +199,6 @@ def _backtest(
             trace, spec, forecaster, settings, name=name, tiers=rows
         )
         results += reporting.evaluate(replayed, met, spec, promise, groups)
-    for name in RIVALS:
-        progress(f"backtest: {name}")
-        results += reporting.evaluate(
-            replays.replay_baseline(name, trace, spec), met, spec, promise
-        )
     return results
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from actuators.simulator import ClusterOptions, ClusterStats, SimulatedCluster, open_cluster
 from actuators.simulator.actuator import facts_of
+from pla.backtest.rivals import PolicyForecaster
 from pla.core.fleet import UsageBlock
 from pla.forecasting.bundle import Bundle
 from pla.forecasting.forecaster import BundleForecaster
@@ -18,7 +19,7 @@ from pla.ports import Forecaster
 from pla.settings import Settings, load
 from pla.training.dataset import build
 from pla.training.fit import fit
-from tests.benchmarks.loop import ClosedLoop, PolicyForecaster
+from tests.benchmarks.loop import ClosedLoop
 
 DAY_S = 86_400
 UNSEEN_DAYS = 3
@@ -64,9 +65,9 @@ def run(
 
 
 def peer(name: str, margin: float, settings: Settings, days_before_end: int) -> PolicyForecaster:
-    """A peer's policy that has seen the history before that day."""
+    """A peer's policy in the forecaster's place."""
     cluster = cluster_at(settings, days_before_end)
-    return PolicyForecaster(name, margin, history_of(cluster), facts_of(cluster).request)
+    return PolicyForecaster(name, facts_of(cluster).request, cluster.step_s, margin)
 
 
 def line(name: str, stats: ClusterStats) -> str:
