@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import actuators
+from actuators.simulator import SimulatorClient
 from pla.ports import Actuator, ActuatorError, Clock, MetricsSource
 from pla.settings import Settings
 
@@ -33,5 +33,5 @@ def connect(settings: Settings) -> Platforms:
         raise ActuatorError(
             "simulator.url: the simulated cluster is not running; start it with `pla up`"
         )
-    client = actuators.load("simulator", url=settings.simulator.url)
+    client = SimulatorClient(settings.simulator.url, settings.core_tiers())
     return Platforms(actuators=(client,), source=client, clock=client)

@@ -1,4 +1,7 @@
-"""Online conformal calibration of forecast quantiles: pooled, then per workload.
+"""Online conformal calibration of forecast quantiles: per workload, then pooled.
+
+**Per workload**: `pla.core.levels` moves each workload's quantile levels until it is missed as
+often as was promised.
 
 **Pooled**, per tier, resource and quantile: one-sided conformalised quantile regression (Romano,
 Patterson, Candes, "Conformalized Quantile Regression", NeurIPS 2019). With the residuals
@@ -8,9 +11,6 @@ E_i = (y_i - q_i) / scale_i of the n former forecasts q of a quantile tau, it is
 
 E_(k) being the k-th smallest residual. Scaling makes residuals of all workloads comparable. They
 are kept as histograms, and fade out by a constant factor per closed hold window.
-
-**Per workload**: `pla.core.levels` moves each workload's quantile levels until it is missed as
-often as was promised.
 
 What is forecast at a cutoff uses only windows that had closed by then: coverage measured on the
 corrected forecasts is prequential, without look-ahead.
@@ -132,7 +132,7 @@ class Calibration:
         Raises:
             ValueError: if the forecast is another model's, or has other workloads than `ids`.
         """
-        peak = self._corrected(forecast, tier).transpose(2, 1, 0)
+        peak = self._corrected(forecast, self._levelled(forecast), tier).transpose(2, 1, 0)
         return dataclasses.replace(forecast, peak=peak, calibration=peak - forecast.peak)
 
     def update(
@@ -155,23 +155,23 @@ class Calibration:
         Raises:
             ValueError: if the forecast is another model's, or has other workloads than `ids`.
         """
-        corrected = self._corrected(forecast, tier)
+        levelled = self._levelled(forecast)
+        corrected = self._corrected(forecast, levelled, tier)
         peak = np.ascontiguousarray(np.asarray(realised, dtype=np.float32).T)
         free = ~held.T
-        if self.ids:
-            missed = peak > corrected
-            known = np.isfinite(peak) & np.isfinite(corrected) & (free | missed)
-            self._levels.update(missed, known)
         self._counts *= 0.5 ** (1.0 / HALF_LIFE_WINDOWS)
         group = tier.astype(np.int64) * BINS
         for row in range(len(self.resources)):
             for level in range(len(self.quantiles)):
-                residual = peak[row] - forecast.peak[:, row, level]
-                residual /= forecast.scale[:, row]
+                residual = (peak[row] - levelled[level, row]) / forecast.scale[:, row]
                 counted = np.isfinite(residual) & (free[row] | (residual > 0))
                 cell = (group + bin_of(residual))[counted]
                 fresh = np.bincount(cell, minlength=len(self.tiers) * BINS)
                 self._counts[:, row, level] += fresh.reshape(len(self.tiers), BINS)
+        if self.ids:
+            missed = peak > corrected
+            known = np.isfinite(peak) & np.isfinite(corrected) & (free | missed)
+            self._levels.update(missed, known)
         self._correction = None
 
     # -- keeping it ------------------------------------------------------------------------
@@ -220,30 +220,36 @@ class Calibration:
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _corrected(self, forecast: Forecast, tier: Bytes) -> Singles:
-        """The forecast peak after both corrections, shape (quantile, resource, workload)."""
+    def _levelled(self, forecast: Forecast) -> Singles:
+        """The forecast peak at each workload's own levels, (quantile, resource, workload)."""
         if forecast.model_version != self.model_version:
             raise ValueError(
                 f"forecast of model {forecast.model_version!r} met the calibration of "
                 f"{self.model_version!r}"
             )
-        workloads = forecast.peak.shape[0]
-        if self.ids and len(self.ids) != workloads:
+        peak = np.ascontiguousarray(forecast.peak.transpose(2, 1, 0))
+        if not self.ids:
+            return peak
+        if len(self.ids) != peak.shape[2]:
             raise ValueError(
-                f"forecast of {workloads} workloads met a calibration that follows "
+                f"forecast of {peak.shape[2]} workloads met a calibration that follows "
                 f"{len(self.ids)}: call follow() with the fleet's workload ids first"
             )
+        return self._levels.apply(peak)
+
+    def _corrected(self, forecast: Forecast, levelled: Singles, tier: Bytes) -> Singles:
+        """`levelled` after the pooled correction, ascending and not negative."""
         correction = self.correction().astype(np.float32)
-        peak = np.empty(forecast.peak.shape[::-1], dtype=np.float32)
+        peak = np.empty_like(levelled)
         for row in range(len(self.resources)):
             scale = np.ascontiguousarray(forecast.scale[:, row])
             for level in range(len(self.quantiles)):
                 one = correction[:, row, level][tier]
                 one *= scale
-                one += forecast.peak[:, row, level]
+                one += levelled[level, row]
                 floor = peak[level - 1, row] if level else np.float32(0.0)
                 np.maximum(one, floor, out=peak[level, row])
-        return self._levels.apply(peak) if self.ids else peak
+        return peak
 
 
 def _parse(state: bytes) -> tuple[dict[str, Any], Floats, Singles]:

@@ -40,10 +40,10 @@ LAGS = (1, 2, 3, 5)
 STEP_MAXIMA = (3, 6, 12, 24)
 STEP_MEANS = (3, 12, 24)
 STEP_SPREAD = 12
-HOUR_MAXIMA = (3, 6, 12, 24, 72, WEEK_H)
+HOUR_MAXIMA = (3, 6, 24, 72, WEEK_H)
 HOUR_MEANS = (6, 24, WEEK_H)
 HOUR_SPREADS = (24, WEEK_H)
-DAY_AROUND = (0, 3, 12)
+DAY_AROUND = (0, 3)
 SAME_HOUR_DAYS = 7
 SAME_MINUTE_HOURS = 6
 
@@ -54,15 +54,12 @@ ANCHORED: tuple[str, ...] = (
     *(f"mean_{n}" for n in STEP_MEANS),
     *(f"hourmax_{n}h" for n in HOUR_MAXIMA),
     *(f"hourmean_{n}h" for n in HOUR_MEANS),
-    "day_peak_low_7d",
-    "day_peak_median_7d",
     "hour_ago_max_1",
     f"same_minute_max_{SAME_MINUTE_HOURS}h",
     *(f"day_ago_max_{n}" for n in DAY_AROUND),
     "day_ago_lag_0",
     "day_ago_hourmax",
     "week_ago_hourmax",
-    "week_ago_hourmax_1",
     f"same_hour_max_{SAME_HOUR_DAYS}d",
     f"same_hour_mean_{SAME_HOUR_DAYS}d",
 )
@@ -232,8 +229,6 @@ class _Chunk:
         for n in HOUR_SPREADS:
             self.row(f"hourspread_{n}h")[:] = hours.spread[n]
         self.row(f"hourmax_std_{WEEK_H}h")[:] = hours.peak_std
-        self.row("day_peak_low_7d")[:] = hours.day_peak_low
-        self.row("day_peak_median_7d")[:] = hours.day_peak_median
         self.row(f"seen_{WEEK_H}h")[:] = hours.seen
         np.copyto(self.level, hours.mean[HOUR_MEANS[0]], where=np.isnan(self.level))
         np.copyto(self.level, hours.mean[WEEK_H], where=np.isnan(self.level))
@@ -265,15 +260,12 @@ class _Chunk:
         """Clock hour `hour` (from the epoch, that in which the hold window ends) in former days."""
         newest = self.window.end_s // HOUR_S - 1
 
-        def past(days: int, later: int = 0) -> Singles:
-            view: Singles = self.window.hour_max(newest - hour - later + 24 * days)[:, self.part]
+        def past(days: int) -> Singles:
+            view: Singles = self.window.hour_max(newest - hour + 24 * days)[:, self.part]
             return view
 
         self.row("day_ago_hourmax")[:] = past(1)
         self.row("week_ago_hourmax")[:] = past(7)
-        around = self.row("week_ago_hourmax_1")
-        np.fmax(past(7, -1), past(7, 1), out=around)
-        np.fmax(around, past(7), out=around)
         peak = np.full_like(self.level, np.nan)
         total, count = np.zeros_like(peak), np.zeros_like(peak)
         for days in range(1, SAME_HOUR_DAYS + 1):

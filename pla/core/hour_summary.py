@@ -12,8 +12,6 @@ from pla.core.window import UsageWindow
 Singles = NDArray[np.float32]
 
 WEEK_H = 168
-DAY_H = 24
-DAYS = WEEK_H // DAY_H
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +25,6 @@ class ClosedHours:
         mean: by number of hours, the mean of the hourly means.
         spread: by number of hours, the mean of (hourly maximum - hourly mean).
         peak_std: standard deviation of the hourly maxima of a week.
-        day_peak_low: least of the seven daily maxima (days count back from now).
-        day_peak_median: their (lower) median.
         seen: share of the week's hours that have a sample.
     """
 
@@ -36,8 +32,6 @@ class ClosedHours:
     mean: dict[int, Singles]
     spread: dict[int, Singles]
     peak_std: Singles
-    day_peak_low: Singles
-    day_peak_median: Singles
     seen: Singles
 
 
@@ -51,14 +45,12 @@ def summarise(
     """
     cell = window.hour_max(0)[:, part].shape
     peak = np.full(cell, np.nan, dtype=np.float32)
-    days = np.full((DAYS, *cell), np.nan, dtype=np.float32)
     mean_sum, peak_sum, count = (np.zeros(cell, dtype=np.float32) for _ in range(3))
     maximum, mean, spread = {}, {}, {}
     with np.errstate(invalid="ignore", divide="ignore"):
         for ago in range(WEEK_H):
             hour_peak = window.hour_max(ago)[:, part]
             np.fmax(peak, hour_peak, out=peak)
-            np.fmax(days[ago // DAY_H], hour_peak, out=days[ago // DAY_H])
             count += np.isfinite(hour_peak)
             peak_sum += np.fmax(hour_peak, 0.0)  # usage is never negative: only NaN becomes 0
             mean_sum += np.fmax(window.hour_mean(ago)[:, part], 0.0)
@@ -69,16 +61,11 @@ def summarise(
                 mean[hours] = mean_sum / count
                 spread[hours] = (peak_sum - mean_sum) / count
         peak_std = _spread(window, part, peak_sum / count, count)
-    days.sort(axis=0)  # NaN last
-    known_days = np.isfinite(days).sum(axis=0)
-    middle = np.maximum(known_days - 1, 0) // 2
     return ClosedHours(
         maximum=maximum,
         mean=mean,
         spread=spread,
         peak_std=peak_std,
-        day_peak_low=days[0],
-        day_peak_median=np.take_along_axis(days, middle[None], axis=0)[0],
         seen=count / np.float32(WEEK_H),
     )
 

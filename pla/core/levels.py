@@ -26,8 +26,8 @@ Singles = NDArray[np.float32]
 
 RATE = 0.003
 """Of lambda, per closed hold window: a shift by 1 takes 333 covered windows to go away."""
-LOWEST, HIGHEST = -1.0, 1.5
-"""Bounds of the shift: a tau of 0.99 moves between 0.973 and 0.9978."""
+FARTHEST = 1.5
+"""Bound of the shift, up and down: a tau of 0.99 moves between 0.955 and 0.9978."""
 BEYOND = 0.5
 """How far a level may lie above the highest quantile, where the last slope is carried on."""
 
@@ -73,14 +73,16 @@ class Levels:
         Both of shape (quantile, resource, workload). The lowest quantile stays where it is: it
         could only be raised.
         """
-        top = self._lambda[-1] + BEYOND
         for k in range(1, len(self._lambda)):
-            # 1 / alpha - 1 = exp(lambda) - 1
-            up = np.float32(RATE * np.expm1(self._lambda[k]))
-            step = np.where(missed[k], up, np.float32(-RATE))
+            # The bounds are symmetric, and no single miss goes farther than the bound: where
+            # misses were capped and covered windows were not, the level would sink.
+            bound = min(FARTHEST, self._lambda[-1] + BEYOND - self._lambda[k])
+            odds = np.expm1(self._lambda[k])  # 1 / alpha - 1
+            rate = min(RATE, bound / odds)
+            step = np.where(missed[k], np.float32(rate * odds), np.float32(-rate))
             shift = self.shift[k]
             np.add(shift, step, out=shift, where=known[k])
-            np.clip(shift, LOWEST, min(HIGHEST, top - self._lambda[k]), out=shift)
+            np.clip(shift, -bound, bound, out=shift)
 
     def reordered(self, rows: NDArray[np.int64]) -> Levels:
         """The same for other workloads: row i continues old row `rows[i]`, -1 = is new."""

@@ -60,23 +60,25 @@ class BundleForecaster:
         has no model of.
         """
         resources = features.window.resources
-        shape = (features.window.workloads, len(resources), len(self.quantiles))
-        peak = np.full(shape, np.nan, dtype=np.float32)
+        workloads = features.window.workloads
+        # Quantile by quantile in memory, as the calibration works through them.
+        peak = np.full((len(self.quantiles), len(resources), workloads), np.nan, dtype=np.float32)
         for row, name in enumerate(resources):
             booster = self.bundle.boosters.get(name)
             if booster is None:
                 continue
             columns = features.columns[name]
-            for start in range(0, shape[0], CHUNK):
+            for start in range(0, workloads, CHUNK):
                 part = slice(start, start + CHUNK)
                 rows = np.ascontiguousarray(columns[:, part].T)
-                peak[part, row] = booster.inplace_predict(rows, validate_features=False)
-            peak[:, row] += columns[_LEVEL][:, None]
-            peak[:, row] *= features.scale[:, row, None]
-        # The boosters' outputs cross now and then; the scale of a workload is never negative.
-        peak.sort(axis=2)
+                predicted = booster.inplace_predict(rows, validate_features=False)
+                predicted.sort(axis=1)  # the outputs cross now and then
+                peak[:, row, part] = predicted.T
+            peak[:, row] += columns[_LEVEL]
+            peak[:, row] *= features.scale[:, row]
         np.maximum(peak, 0.0, out=peak)
-        return Forecast(peak, self.quantiles, features.scale, self.model_version)
+        forecast = peak.transpose(2, 1, 0)
+        return Forecast(forecast, self.quantiles, features.scale, self.model_version)
 
     def new_calibration(self, tiers: Sequence[Tier], resources: Sequence[str]) -> Calibration:
         """A calibration for this bundle, seeded with its residuals outside the training rows."""

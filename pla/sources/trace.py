@@ -184,5 +184,6 @@ def _utc(epoch_s: int) -> np.datetime64:
 
 
 def _duplicates(frame: Frame) -> int:
-    key = frame.workload * (2**40) + frame.timestamp_s
-    return len(key) - len(np.unique(key))
+    # Sorted files are the usual case, and sort in no time.
+    key = np.sort(frame.workload * 2**40 + frame.timestamp_s, kind="stable")
+    return int((np.diff(key) == 0).sum())

@@ -32,7 +32,7 @@ SHIPPED: Mapping[str, Any] = {
     "eta": 0.1,
     # A leaf holds the quantile of its rows: with fewer of them there is no 0.999 to speak of.
     "min_child_weight": 100,
-    "max_bin": 256,
+    "max_bin": 64,
 }
 
 Progress = Callable[[str, int, int], None]
@@ -135,8 +135,8 @@ def _fit_resource(
         "nthread": threads,
         "seed": seed,
     }
-    train = xgb.QuantileDMatrix(early.features, early.target, nthread=threads)
-    watch = xgb.QuantileDMatrix(late.features, late.target, ref=train, nthread=threads)
+    train = _matrix(early, settings)
+    watch = _matrix(late, settings, like=train)
     follow = _Follow(name, rounds, progress)
     trial = xgb.train(
         settings,
@@ -150,7 +150,7 @@ def _fit_resource(
     best = int(trial.best_iteration) + 1
     predicted = trial.inplace_predict(late.features, iteration_range=(0, best))
     residuals = late.target[:, None] - np.sort(predicted, axis=1)
-    whole = xgb.QuantileDMatrix(rows.features, rows.target, nthread=threads)
+    whole = _matrix(rows, settings)
     booster = xgb.train(
         settings, whole, num_boost_round=best, callbacks=[_Follow(name, best, progress)]
     )
@@ -160,6 +160,19 @@ def _fit_resource(
         validation_loss=pinball(residuals, quantiles),
         residuals=residuals,
         importance=_importance(booster, names),
+    )
+
+
+def _matrix(
+    rows: Rows, settings: Mapping[str, Any], like: xgb.QuantileDMatrix | None = None
+) -> xgb.QuantileDMatrix:
+    """`rows` binned, by the bins of `like` if given."""
+    return xgb.QuantileDMatrix(
+        rows.features,
+        rows.target,
+        ref=like,
+        max_bin=settings["max_bin"],
+        nthread=settings["nthread"],
     )
 
 
