@@ -152,4 +152,5 @@ def _situate(
         censored=window.censored_lag(0).T & (in_force_s < window.end_s),
         killed=killed,
         age_s=np.where(seen_s > 0, now_s - seen_s, np.inf),
+        capped=observation.capped,
     )

@@ -22,7 +22,16 @@ from pla.clock import SystemClock
 from pla.core.window import HOUR_S
 from pla.forecasting.baseline import BaselineForecaster
 from pla.platforms import connect
-from pla.ports import Forecaster, Lease, LeaseLost, ModelRegistry, RegistryError, Store, StoreError
+from pla.ports import (
+    Forecaster,
+    Lease,
+    LeaseLost,
+    ModelRegistry,
+    Override,
+    RegistryError,
+    Store,
+    StoreError,
+)
 from pla.registry import MlflowRegistry
 from pla.settings import Settings
 from pla.store import SqlStore, machine_timeline
@@ -177,6 +186,49 @@ class Runtime:
         """What the next tick would do: everything but acting, and nothing is published."""
         with self._tick_lock:
             return run_tick(self._state, self.ports, self._forecaster, self.settings, None)
+
+    def deploy(self, workload: str, version: str, step: StepWrapper = run_step) -> TickReport:
+        """Give the new `version` of `workload` room at once, and tick.
+
+        What the new version needs is not known yet: until its own usage is (one
+        `policy.recent_peak_s`), it gets at least the seven-day peak of its predecessor plus the
+        tier's headroom, as overrides that anyone can see and lift.
+
+        Raises:
+            ValueError: there is no such workload.
+            StoreError: the overrides cannot be written.
+        """
+        if not self._state.ids:
+            self.tick()
+        if workload not in self._state.ids:
+            raise ValueError(f"deploy of {workload!r}: no platform lists such a workload")
+        row = self._state.ids.index(workload)
+        peaks = self._state.stored_peak()[row]
+        headroom = 1 + self._headroom_of(workload)
+        now_s = self.ports.clock.now_s()
+        for resource, peak in zip(self.settings.resources, peaks.tolist(), strict=True):
+            if np.isnan(peak):
+                continue
+            self.store.put_override(
+                Override(
+                    workload=workload,
+                    resource=resource,
+                    fix=None,
+                    floor=peak * headroom,
+                    ceiling=None,
+                    until_s=now_s + self.settings.policy.recent_peak_s,
+                    why=f"deploy of version {version}: at least its predecessor's peak",
+                    by="on-deploy",
+                )
+            )
+        return self.tick(step)
+
+    def _headroom_of(self, workload: str) -> float:
+        for part in self._state.parts.values():
+            if workload in part.workloads.ids:
+                tier = int(part.workloads.tier[part.workloads.ids.index(workload)])
+                return self.settings.core_tiers()[tier].headroom
+        return 0.0
 
     def close(self) -> None:
         """Keep what was learnt, and let a standby take over at once."""

@@ -106,10 +106,11 @@ def _from_forecast(
 ) -> tuple[Floats, Flags]:
     """The forecast peak at the tier's quantile; where there is none, what it has or asked for.
 
-    Divided by `censored_ratio`: usage at the forecast peak must not yet count as held down.
-    Without a forecast nothing is taken back.
+    Where the amount is a hard cap it is divided by `censored_ratio`: usage at the forecast peak
+    must not yet count as held down. Without a forecast nothing is taken back.
     """
-    peak = at_quantile(forecast, quantile) / rules.censored_ratio
+    peak = at_quantile(forecast, quantile)
+    peak = np.where(situation.capped, peak / rules.censored_ratio, peak)
     baseline = forecast.model_version.startswith("baseline:")
     made = Reason.BASELINE if baseline else Reason.FORECAST
     missing = np.isnan(peak)

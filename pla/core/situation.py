@@ -40,6 +40,7 @@ class Situation:
         censored: usage was held down in the newest step.
         killed: the workload was killed for lack of memory since the last tick.
         age_s: age of the newest sample [s]; inf = never seen.
+        capped: the amount is a hard cap on usage.
     """
 
     current: Floats
@@ -50,6 +51,7 @@ class Situation:
     censored: Bools
     killed: Bools
     age_s: Floats
+    capped: Bools
 
 
 @dataclass(frozen=True, slots=True)
