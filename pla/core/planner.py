@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pla.core import contention
 from pla.core.fleet import Bools, Fleet, Floats, InstanceState, Ints, Mode
 from pla.core.plan import Flags, Plan, Reason, Recommendation, Skip
-from pla.core.resources import quanta
+from pla.core.resources import multiples, quanta
 from pla.core.situation import Rules
 
 _SKIP_ROW = {skip: row for row, skip in enumerate(Skip)}
@@ -199,7 +199,7 @@ def _slow_shrinks(
 
 def _round_up_rows(amounts: Floats, resource: Ints, fleet: Fleet) -> Floats:
     quantum = quanta(fleet.resources)[resource]
-    return np.asarray(np.ceil(amounts / quantum - 1e-9) * quantum, dtype=np.float64)
+    return multiples(np.ceil(amounts / quantum - 1e-9), quantum)
 
 
 def _fit_nodes(

@@ -159,7 +159,7 @@ def round_down(amounts: NDArray[np.float64], names: Sequence[str]) -> NDArray[np
     The tolerance is that of `round_up`.
     """
     quantum = quanta(names)
-    return np.asarray(np.floor(amounts / quantum + 1e-9) * quantum, dtype=np.float64)
+    return multiples(np.floor(amounts / quantum + 1e-9), quantum)
 
 
 def round_up(amounts: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
@@ -168,4 +168,13 @@ def round_up(amounts: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.f
     A tolerance of 1e-9 quanta keeps an amount that already is a multiple where it is.
     """
     quantum = quanta(names)
-    return np.asarray(np.ceil(amounts / quantum - 1e-9) * quantum, dtype=np.float64)
+    return multiples(np.ceil(amounts / quantum - 1e-9), quantum)
+
+
+def multiples(counts: NDArray[np.float64], quantum: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`counts` times `quantum`, as the nearest float to the decimal that is meant.
+
+    700 / 1000 is 0.7, 700 x 0.001 is not: a quantum below one divides by its reciprocal.
+    """
+    per_unit = np.where(quantum < 1, np.round(1 / quantum), 1.0)
+    return np.asarray(counts * np.maximum(quantum, 1.0) / per_unit, dtype=np.float64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pla.core.baselines.rolling import Ring
 from pla.core.baselines.setting import Setting
 from pla.core.fleet import Floats
-from pla.core.resources import MIB, specs
+from pla.core.resources import MIB, multiples, specs
 
 HISTORY_S = 336 * 3600
 REFRESH_S = 24 * 3600
@@ -74,5 +74,5 @@ class Krr:
 def _rounded(amount: Floats, compressible: bool) -> Floats:
     """Up to 1 millicore or 1 MiB, at least the floor."""
     quantum, floor = (0.001, CPU_FLOOR_CORES) if compressible else (MIB, MEMORY_FLOOR_BYTES)
-    up = np.ceil(amount / quantum - 1e-9) * quantum
+    up = multiples(np.ceil(amount / quantum - 1e-9), np.array(quantum))
     return np.where(np.isnan(amount), np.nan, np.maximum(up, floor))
