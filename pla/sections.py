@@ -93,10 +93,10 @@ def shipped_tiers() -> dict[str, TierSettings]:
             controlled_values={"cpu": "requests"},
         ),
         "standard": TierSettings(
-            priority=50, quantile=0.99, headroom=0.2, cooldown_s=600, max_shrink_fraction=0.5
+            priority=50, quantile=0.99, headroom=0.2, cooldown_s=300, max_shrink_fraction=0.5
         ),
         "burstable": TierSettings(
-            priority=10, quantile=0.95, headroom=0.1, cooldown_s=300, max_shrink_fraction=0.7
+            priority=10, quantile=0.95, headroom=0.1, cooldown_s=120, max_shrink_fraction=0.7
         ),
     }
 
@@ -108,7 +108,7 @@ class PolicySettings(Section):
     censored_ratio: float = Field(0.95, gt=0, le=1, description="Usage/limit that counts as such.")
     shrink_deadband: float = Field(0.8, gt=0, lt=1, description="Shrink only below this share.")
     incompressible_margin: float = Field(0.1, ge=0, le=2, description="Above the recent peak.")
-    recent_peak_s: float = Field(3600.0, gt=0, le=48 * 3600, description="What recent means [s].")
+    recent_peak_s: float = Field(1800.0, gt=0, le=48 * 3600, description="What recent means [s].")
     stale_raise_factor: float = Field(3.0, ge=1, description="x stale_after: raise to the peak.")
 
 

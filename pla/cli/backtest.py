@@ -6,6 +6,7 @@ XGBoost and its imports take seconds: only a run that trains loads them, never `
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -35,7 +36,9 @@ def backtest(
     lead: Annotated[str, typer.Option(help="From a decision to its effect.")] = "0s",
     hold: Annotated[str, typer.Option(help="What an amount must cover.")] = "5m",
     policy: Annotated[str, typer.Option(help="predictive, NAME,NAME or all.")] = "predictive",
-    tier: Annotated[str, typer.Option(help="Tier of every workload.")] = "standard",
+    tier: Annotated[
+        str, typer.Option(help="Tier of every workload; several, comma-separated, side by side.")
+    ] = "standard",
     workloads: Annotated[
         Path | None, typer.Option(help="File that names the workloads to use, one a line.")
     ] = None,
@@ -56,19 +59,28 @@ def backtest(
             tick_s=duration_s(tick, "--tick"),
             lead_s=duration_s(lead, "--lead"),
             hold_s=duration_s(hold, "--hold"),
-            tier=tier,
+            tier=tier.split(",")[0].strip(),
         )
+        specs = [replace(spec, tier=name.strip()) for name in tier.split(",")]
+        promises = [_promise(one, settings) for one in specs]
         policies = list(replays.policies_of(policy))
-        promise = 1 - settings.core_tiers()[tier_index(settings.core_tiers(), tier)].quantile
         chosen = workloads.read_text(encoding="utf-8").split() if workloads else None
         loaded = traces.load(trace, spec.resources, spec.tick_s, chosen)
     except (ValueError, OSError) as error:
         raise typer.Exit(fail(error, 2)) from None
     if loaded.duplicates:
         err.print(f"{loaded.duplicates} samples stand twice in the trace: the larger counts")
-    replayed = _replay(loaded, spec, policies, settings)
+    try:
+        replayed = _replay(loaded, specs, policies, settings)
+    except ValueError as error:
+        raise typer.Exit(fail(error, 2)) from None
     usage = replays.actual(loaded, spec)
-    results = [r for one in replayed for r in reporting.evaluate(one, usage, spec, promise)]
+    promise = dict(zip((_predictive(one, specs) for one in specs), promises, strict=True))
+    results = [
+        result
+        for one in replayed
+        for result in reporting.evaluate(one, usage, spec, promise.get(one.policy, promises[0]))
+    ]
     if allocations is not None:
         rows = reporting.write_allocations(allocations, replayed, spec, loaded)
         err.print(f"{allocations}: {rows} rows")
@@ -76,12 +88,22 @@ def backtest(
         print_json({"results": [r.to_dict() for r in results], "ratios": _ratios(results)})
         return
     for name in spec.resources:
-        out.print(_table(results, name, promise))
+        out.print(_table(results, name))
     _print_forecast(results)
 
 
+def _promise(spec: Spec, settings: Settings) -> float:
+    tiers = settings.core_tiers()
+    return 1 - tiers[tier_index(tiers, spec.tier)].quantile
+
+
+def _predictive(spec: Spec, specs: list[Spec]) -> str:
+    """The row's name: with its tier where there are several."""
+    return "predictive" if len(specs) == 1 else f"predictive:{spec.tier}"
+
+
 def _replay(
-    trace: traces.Trace, spec: Spec, policies: list[str], settings: Settings
+    trace: traces.Trace, specs: list[Spec], policies: list[str], settings: Settings
 ) -> list[Replayed]:
     replayed = []
     with Progress(console=err, transient=True) as bar:
@@ -91,17 +113,19 @@ def _replay(
             def advance(policy: str, share: float, task: int = task) -> None:
                 bar.update(task, completed=share)  # type: ignore[arg-type]
 
-            if name == "predictive":
-                from pla.training.on_trace import trained_on
+            if name != "predictive":
+                replayed.append(replays.replay_baseline(name, trace, specs[0], advance))
+                continue
+            from pla.training.on_trace import trained_on
 
-                bar.update(task, description="predictive: training")
-                forecaster = trained_on(trace, spec, settings)
-                bar.update(task, description=name)
+            bar.update(task, description="predictive: training")
+            forecaster = trained_on(trace, specs[0], settings)
+            for spec in specs:
+                row = _predictive(spec, specs)
+                bar.update(task, description=row)
                 replayed.append(
-                    replays.replay_predictive(trace, spec, forecaster, settings, advance)
+                    replays.replay_predictive(trace, spec, forecaster, settings, advance, row)
                 )
-            else:
-                replayed.append(replays.replay_baseline(name, trace, spec, advance))
     return replayed
 
 
@@ -132,7 +156,7 @@ def duration_s(text: str, option: str) -> int:
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
-def _table(results: list[Result], resource: str, promise: float) -> Table:
+def _table(results: list[Result], resource: str) -> Table:
     table = Table(
         "policy",
         *(f"{rate:.1%}" for rate in RATES),
@@ -144,7 +168,7 @@ def _table(results: list[Result], resource: str, promise: float) -> Table:
         "resizes/d",
         "ahead",
         title=f"{resource}: excess at SLO attainment (95 % of workloads), margins tuned; then "
-        f"as shipped (promise {promise:.1%})",
+        "as shipped, against the tier's promise",
     )
     for result in (r for r in results if r.resource == resource):
         score = result.score
@@ -169,13 +193,14 @@ def _number(value: float) -> str:
 def _ratios(results: list[Result]) -> list[dict[str, object]]:
     """PLA's excess relative to the best tuned baseline's, per resource and rate."""
     found: list[dict[str, object]] = []
-    for ours in (r for r in results if r.policy == "predictive"):
+    for ours in (r for r in results if r.policy.startswith("predictive")):
         for rate in RATES:
             rival = reporting.best_baseline(results, ours.resource, rate)
             if rival is not None:
                 ratio, low, high = reporting.interval(ours, rival, rate)
                 found.append(
                     {
+                        "policy": ours.policy,
                         "resource": ours.resource,
                         "rate": rate,
                         "best_baseline": rival.policy,
@@ -190,12 +215,12 @@ def _ratios(results: list[Result]) -> list[dict[str, object]]:
 def _print_forecast(results: list[Result]) -> None:
     for row in _ratios(results):
         out.print(
-            f"{row['resource']} at {row['rate']:.1%}: predictive needs {row['ratio']:.2f} "
+            f"{row['resource']} at {row['rate']:.1%}: {row['policy']} needs {row['ratio']:.2f} "
             f"[{row['low']:.2f}, {row['high']:.2f}] of the excess of the best tuned baseline, "
             f"{row['best_baseline']}",
             highlight=False,
         )
-    for result in (r for r in results if r.coverage):
+    for result in {r.resource: r for r in results if r.coverage}.values():
         parts = ", ".join(f"{q:g}: {c:.4f}" for q, c in result.coverage.items())
         out.print(
             f"{result.resource} forecast coverage {parts}; weighted quantile loss "

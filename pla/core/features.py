@@ -13,9 +13,7 @@ so that one model serves a VM of 10 GiB and a daemon of 10 MiB, of any resource.
 seven-day peak: demand that saturates (a VM has so many cores and no more) then saturates at the
 same place, `hourmax_168h`, for every workload.
 
-A feature's name says what it is: `max_12` is the maximum of the newest 12 steps, `hourmax_24h`
-that of the open hour and the 23 closed ones before it, `day_ago_max_3` that of the coming hold
-window and 3 steps around it, a day ago.
+`pla.core.feature_names` lists the features and says what their names mean.
 """
 
 from __future__ import annotations
@@ -27,7 +25,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.hour_summary import WEEK_H, ClosedHours, Singles, summarise
+from pla.core.feature_names import (
+    ANCHORED,
+    DAY_AROUND,
+    HOUR_MAXIMA,
+    HOUR_MEANS,
+    HOUR_SPREADS,
+    LAGS,
+    NAMES,
+    SAME_HOUR_DAYS,
+    SAME_MINUTE_HOURS,
+    SCALED,
+    STEP_MAXIMA,
+    STEP_MEANS,
+    STEP_SPREAD,
+    WEEK_H,
+)
+from pla.core.hour_summary import ClosedHours, Singles, summarise
 from pla.core.resources import floors, quanta
 from pla.core.window import HOUR_S, UsageWindow
 
@@ -36,51 +50,6 @@ WEEK_S = 7 * DAY_S
 CHUNK = 16_384
 """Workloads per pass: the temporaries of one pass stay in the processor's cache."""
 
-LAGS = (1, 2, 3, 5)
-STEP_MAXIMA = (3, 6, 12, 24)
-STEP_MEANS = (3, 12, 24)
-STEP_SPREAD = 12
-HOUR_MAXIMA = (3, 6, 24, 72, WEEK_H)
-HOUR_MEANS = (6, 24, WEEK_H)
-HOUR_SPREADS = (24, WEEK_H)
-DAY_AROUND = (0, 3)
-SAME_HOUR_DAYS = 7
-SAME_MINUTE_HOURS = 6
-
-ANCHORED: tuple[str, ...] = (
-    *(f"lag_{n}" for n in LAGS),
-    *(f"max_{n}" for n in STEP_MAXIMA),
-    f"min_{STEP_SPREAD}",
-    *(f"mean_{n}" for n in STEP_MEANS),
-    *(f"hourmax_{n}h" for n in HOUR_MAXIMA),
-    *(f"hourmean_{n}h" for n in HOUR_MEANS),
-    "hour_ago_max_1",
-    f"same_minute_max_{SAME_MINUTE_HOURS}h",
-    *(f"day_ago_max_{n}" for n in DAY_AROUND),
-    "day_ago_lag_0",
-    "day_ago_hourmax",
-    "week_ago_hourmax",
-    f"same_hour_max_{SAME_HOUR_DAYS}d",
-    f"same_hour_mean_{SAME_HOUR_DAYS}d",
-)
-"""Usages, counted from the level."""
-SCALED: tuple[str, ...] = (
-    "level",
-    f"std_{STEP_SPREAD}",
-    *(f"rise_{n}" for n in (STEP_MAXIMA[0], STEP_MAXIMA[-1])),
-    *(f"hourspread_{n}h" for n in HOUR_SPREADS),
-    f"hourmax_std_{WEEK_H}h",
-)
-"""Differences of usages, and the level itself."""
-PLAIN: tuple[str, ...] = (
-    "log_scale",
-    f"seen_{WEEK_H}h",
-    f"missing_{STEP_SPREAD}",
-    f"censored_{STEP_SPREAD}",
-    *(f"{wave}_of_{period}" for period in ("hour", "day", "week") for wave in ("sin", "cos")),
-)
-"""Everything that is no usage."""
-NAMES: tuple[str, ...] = ANCHORED + SCALED + PLAIN
 _INDEX = {name: row for row, name in enumerate(NAMES)}
 
 

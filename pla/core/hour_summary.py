@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pla.core.feature_names import WEEK_H
 from pla.core.window import UsageWindow
 
 Singles = NDArray[np.float32]
-
-WEEK_H = 168
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xgboost as xgb
 
-from pla.core.features import NAMES
+from pla.core.feature_names import NAMES
 from pla.core.fleet import Floats
 from pla.core.residuals import BINS
 from pla.ports import RegistryError

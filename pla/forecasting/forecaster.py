@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pla.core.calibration import Calibration
-from pla.core.features import NAMES, Featuriser
+from pla.core.feature_names import NAMES
+from pla.core.features import Featuriser
 from pla.core.fleet import Fleet, Forecast, Tier
 from pla.core.window import UsageWindow
 from pla.forecasting.bundle import Bundle

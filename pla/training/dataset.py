@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.features import NAMES, Features, Featuriser, target
+from pla.core.feature_names import NAMES
+from pla.core.features import Features, Featuriser, target
 from pla.core.fleet import Bools, UsageBlock
 from pla.core.window import HOUR_S, UsageWindow
 
