@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 RIVALS = ("max:10m", "max:1h", "max:3h", "max:24h", "seasonal", "autopilot")
 """Peers' policies that a challenger must beat under the same rules, besides the champion."""
 
-GATE_RATE = 0.01
-"""Violation rate at which the gate compares costs."""
-
 Report = Callable[[str], None]
 
 
@@ -109,7 +106,8 @@ def run(settings: Settings, reason: str, progress: Report = print) -> RetrainRep
     )
     champion = None if champion_version is None else registry.load(champion_version)
     results = _backtest(usage, spec, settings, bundle, champion, progress)
-    verdict = _verdict(results, usage.fleet, champion)
+    rate = 1 - settings.tiers[settings.default_tier].quantile
+    verdict = _verdict(results, usage.fleet, champion, rate)
     metrics = _metrics(results)
     with tempfile.TemporaryDirectory(prefix="pla-bundle-") as folder:
         path = Path(folder) / "bundle"
@@ -177,7 +175,11 @@ def _backtest(
     champion: Forecaster | None,
     progress: Report,
 ) -> list[Result]:
-    """Challenger, champion and baselines on the held-out period, through the same tick code."""
+    """Challenger, champion and baselines on the held-out period, through the same tick code.
+
+    All workloads as of one tier: a peer's policy knows none, and would otherwise look cheap
+    beside a model that serves critical workloads more generously.
+    """
     trace = usage.trace()
     met = replays.actual(trace, spec)
     tiers = {tier.name: tier for tier in usage.fleet.tiers}
@@ -195,16 +197,17 @@ def _backtest(
     results: list[Result] = []
     for name, forecaster in models:
         progress(f"backtest: {name}")
-        replayed = replays.replay_predictive(
-            trace, spec, forecaster, settings, name=name, tiers=rows
-        )
+        replayed = replays.replay_predictive(trace, spec, forecaster, settings, name=name)
         results += reporting.evaluate(replayed, met, spec, promise, groups)
     return results
 
 
-def _verdict(results: Sequence[Result], fleet: Fleet, champion: Forecaster | None) -> Verdict:
+def _verdict(
+    results: Sequence[Result], fleet: Fleet, champion: Forecaster | None, rate: float
+) -> Verdict:
+    """The gate, with costs compared at the violation rate `rate`."""
     names = dict.fromkeys(result.policy for result in results)
-    candidates = {name: _candidate(name, results, fleet) for name in names}
+    candidates = {name: _candidate(name, results, fleet, rate) for name in names}
     counts = np.bincount(fleet.workloads.tier, minlength=len(fleet.tiers))
     decisions = int(results[0].sweep.samples.max())
     windows = {tier.name: int(counts[row]) * decisions for row, tier in enumerate(fleet.tiers)}
@@ -217,7 +220,7 @@ def _verdict(results: Sequence[Result], fleet: Fleet, champion: Forecaster | Non
     )
 
 
-def _candidate(name: str, results: Sequence[Result], fleet: Fleet) -> Candidate:
+def _candidate(name: str, results: Sequence[Result], fleet: Fleet, rate: float) -> Candidate:
     mine = [result for result in results if result.policy == name]
     misses = {}
     for result in mine:
@@ -225,7 +228,7 @@ def _candidate(name: str, results: Sequence[Result], fleet: Fleet) -> Candidate:
             covered = result.group_coverage.get(tier.name, {}).get(tier.quantile)
             if covered is not None and np.isfinite(covered):
                 misses[tier.name, result.resource] = 1 - covered
-    return Candidate(name, {r.resource: r.excess(GATE_RATE) for r in mine}, misses)
+    return Candidate(name, {r.resource: r.excess(rate) for r in mine}, misses)
 
 
 def _metrics(results: Sequence[Result]) -> dict[str, float]:

@@ -135,7 +135,7 @@ def _started_at(
 
 def main() -> None:
     """Prints the comparison."""
-    settings = load(environ={})
+    settings = load()
     cluster = cluster_at(settings, UNSEEN_DAYS)
     print(f"{len(cluster.workload_ids)} workloads, {UNSEEN_DAYS} unseen days of the recording")
     static = cluster_at(settings, UNSEEN_DAYS)

@@ -77,7 +77,7 @@ def big_loop(settings: Settings) -> ClosedLoop:
 
 def main() -> None:
     """Prints seconds and memory per step, and the ratio."""
-    settings = load(environ={})
+    settings = load()
     loop = big_loop(settings)
     start = time.perf_counter()
     loop.tick()
