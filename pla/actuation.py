@@ -7,11 +7,9 @@ last two is an outcome, never a change without a record.
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
@@ -28,9 +26,6 @@ from pla.ports import (
     TickStore,
 )
 
-_Key: TypeAlias = tuple[str, str]
-_Answers: TypeAlias = "queue.SimpleQueue[tuple[_Key, Outcome] | str]"
-
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -46,6 +41,29 @@ class Job:
 
     actuator: Actuator
     actions: tuple[Resize, ...]
+
+
+class _Answers:
+    """What one platform has answered so far; written by its thread, read by the tick's.
+
+    A list and one event: a queue would wake the waiting thread for each of 100,000 outcomes.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[tuple[str, str], Outcome]] = []
+        self.why = "no answer before the deadline"
+        self._ended = threading.Event()
+
+    def end(self, why: str) -> None:
+        """There will be no more, for the reason `why`."""
+        self.why = why
+        self._ended.set()
+
+    def wait(self, seconds: float) -> tuple[dict[tuple[str, str], Outcome], str]:
+        """What was answered within `seconds`, by cell, and why there is no more."""
+        self._ended.wait(max(seconds, 0.0))
+        # Copied at one moment: what comes later is too late.
+        return dict(list(self.outcomes)), self.why
 
 
 class Crew:
@@ -78,7 +96,7 @@ class Crew:
         former = self._busy.get(id(job.actuator))
         if former is not None and former.is_alive():
             return None
-        answers: _Answers = queue.SimpleQueue()
+        answers = _Answers()
         thread = threading.Thread(
             target=_work,
             args=(job, self._clock, deadline_s, answers),
@@ -91,26 +109,15 @@ class Crew:
 
     def _await(self, job: Job, answers: _Answers | None, deadline_s: float) -> list[Outcome]:
         """One outcome for each action, in the order of the actions, whatever the platform does."""
-        words = "no answer before the deadline"
-        if answers is None:
-            words = "still busy with the former tick's changes"
-        known: dict[_Key, Outcome] = {}
-        while answers is not None:
-            left_s = deadline_s - self._clock.monotonic_s()
-            try:
-                answer = answers.get(timeout=max(left_s, 0.0))
-            except queue.Empty:
-                break
-            if isinstance(answer, str):
-                words = answer
-                break
-            key, outcome = answer
-            known[key] = outcome
+        known: dict[tuple[str, str], Outcome] = {}
+        words = "still busy with the former tick's changes"
+        if answers is not None:
+            known, words = answers.wait(deadline_s - self._clock.monotonic_s())
         words = f"{job.actuator.scheme}: {words}"
         return [known.get(_key(action)) or _failed(action, words) for action in job.actions]
 
 
-def _key(action: Resize) -> _Key:
+def _key(action: Resize) -> tuple[str, str]:
     return action.instance, action.resource
 
 
@@ -131,14 +138,14 @@ def _work(job: Job, clock: Clock, deadline_s: float, answers: _Answers) -> None:
             if outcome is None:
                 break
             if clock.monotonic_s() < deadline_s:
-                answers.put((_key(outcome.action), outcome))
+                answers.outcomes.append((_key(outcome.action), outcome))
         else:
             why = "the deadline had passed"
     except ActuatorError as error:
         why = str(error)
     except Exception as error:  # a defect of one platform's code must not stop the others
         why = f"{type(error).__name__}: {error}"
-    answers.put(why)
+    answers.end(why)
 
 
 def _failed(action: Resize, words: str) -> Outcome:

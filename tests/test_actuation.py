@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -341,9 +342,10 @@ def scene(make_fleet: Make, clock: ManualClock) -> Callable[..., Scene]:
         tiers = (Tier("t", 1, 0.9, 0, 0, 1),)
         log: list[Any] = []
         parts = []
-        for _ in "ab":
+        for name in "ab":
             fleet = make_fleet([[1.0], [1.0]], tiers=tiers, tier=0)
-            parts.append(FleetPart(fleet.workloads, fleet.instances, fleet.nodes))
+            instances = dataclasses.replace(fleet.instances, version=(f"{name}0", f"{name}1"))
+            parts.append(FleetPart(fleet.workloads, instances, fleet.nodes))
         owners = [Platform("a", log, act_a), Platform("b", log, act_b)]
         observation = merge(parts, owners, [False, False], ("cpu",), tiers)
         rows = np.array([0, 2, 1, 3], dtype=np.int32)
@@ -453,4 +455,4 @@ def test_actions_carry_the_precondition_that_the_plan_was_made_with(
     found = scene()
     actions = actions_of(found.plan, found.observation)
     assert [action.target for action in actions] == [2.0, 3.0, 4.0, 5.0]
-    assert [action.version for action in actions] == ["", "", "", ""]
+    assert [action.version for action in actions] == ["a0", "b0", "a1", "b1"]

@@ -23,7 +23,7 @@ def usage(steps: int, workloads: int = 3, seed: int = 0, gaps: float = 0.1) -> N
     random = np.random.default_rng(seed)
     values = random.gamma(0.5, 1.0, (steps, 2, workloads)) * np.array([1.0, 1e9])[:, None]
     values[random.random(values.shape) < gaps] = np.nan
-    return values.astype(np.float32)
+    return np.asarray(values, dtype=np.float32)
 
 
 def block(values: NDArray[np.float32], end_s: int, held: bool = False) -> UsageBlock:
