@@ -1,5 +1,7 @@
-"""Checks the documents: every relative link and anchor leads somewhere, every `make` target and
-`pla` command that a document names exists. Exit 1 with one line per fault.
+"""Checks the documents: what they name must exist.
+
+Every relative link and anchor leads somewhere, every `make` target and `pla` command is there.
+Exit 1 with one line per fault.
 """
 
 from __future__ import annotations

@@ -123,9 +123,8 @@ def test_vpa_has_176_buckets_for_cpu_and_for_memory() -> None:
 
 def test_vpa_buckets_start_and_find_are_inverse() -> None:
     assert bucket_start(np.array([0, 1, 2]), 0.01) == pytest.approx([0.0, 0.01, 0.0205])
-    assert find_bucket(np.array([0.0, 0.0099, 0.0101, 0.0204, 0.0206, 1e9]), 0.01, 176).tolist() == [
-        0, 0, 1, 1, 2, 175,
-    ]  # fmt: skip
+    found = find_bucket(np.array([0.0, 0.0099, 0.0101, 0.0204, 0.0206, 1e9]), 0.01, 176)
+    assert found.tolist() == [0, 0, 1, 1, 2, 175]
 
 
 def test_vpa_percentile_is_a_buckets_end_without_interpolation() -> None:

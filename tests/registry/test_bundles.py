@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from pla.core.residuals import BINS
 from pla.core.feature_names import NAMES
+from pla.core.residuals import BINS
 from pla.forecasting.bundle import Bundle
 from pla.forecasting.forecaster import BundleForecaster
 from pla.ports import RegistryError
