@@ -214,7 +214,7 @@ class Session:
         state, message = self._prefect.state(run_id)
         for line in self._prefect.logs(run_id, self._logged):
             self._logged += 1
-            self._screen.say(f"[dim]retraining: {line.splitlines()[0]}[/]")
+            self._screen.say(f"[dim]retraining: {line}[/]")
         if state not in FINAL:
             return
         self._retraining = None

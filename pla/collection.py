@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pla.core.fleet import Bools, Fleet, Floats, UsageBlock
+from pla.core.fleet import Fleet, Floats, UsageBlock
 from pla.core.situation import Situation, plausible
-from pla.core.window import UsageWindow
 from pla.observation import Observation
 from pla.ports import MetricsSource, SourceError
 from pla.settings import Settings
@@ -35,7 +33,6 @@ def collect(
     window = state.window
     cutoff_s = int(now_s // window.step_s) * window.step_s
     start_s = window.end_s - OVERLAP_STEPS * window.step_s
-    newest_kill = window.killed_s.copy()
     in_force_s = _in_force_since(state, observation, settings)
     try:
         while start_s < cutoff_s:
@@ -50,8 +47,7 @@ def collect(
             start_s = end_s
     except SourceError as error:
         errors.append(str(error))
-    killed = _killed_lately(window, newest_kill, in_force_s, now_s, settings)
-    return _situate(state, observation, settings, now_s, in_force_s, killed)
+    return _situate(state, observation, settings, now_s, in_force_s)
 
 
 def _in_force_since(state: TickState, observation: Observation, settings: Settings) -> Floats:
@@ -115,42 +111,34 @@ def _mark_held_down(
     block.censored[-1] |= block.values[-1] >= cap.T
 
 
-def _killed_lately(
-    window: UsageWindow,
-    newest_kill: NDArray[np.int64],
-    in_force_s: Floats,
-    now_s: float,
-    settings: Settings,
-) -> Bools:
-    """Kills that are news, shape (workload, resource).
-
-    Not those before the last change, which has answered them, nor those that a back-fill finds
-    in the distant past.
-    """
-    news = window.killed_s > np.maximum(newest_kill, now_s - settings.policy.recent_peak_s)
-    return np.asarray(news[:, None] & (window.killed_s[:, None] > in_force_s), dtype=np.bool_)
-
-
 def _situate(
     state: TickState,
     observation: Observation,
     settings: Settings,
     now_s: float,
     in_force_s: Floats,
-    killed: Bools,
 ) -> Situation:
-    """The situation of every cell at the window's end."""
+    """The situation of every cell at the window's end.
+
+    The newest step is unknown where the source has not answered for it, and where usage was held
+    down in it by an amount that has been changed since: then nobody knows yet whether the new one
+    is enough. A kill is news for as long as it is recent and no change has answered it.
+    """
     window = state.window
     seen_s = window.last_seen_s.T.astype(np.float64)
-    recent = min(max(int(settings.policy.recent_peak_s) // window.step_s, 1), window.steps)
+    recent_s = settings.policy.recent_peak_s
+    recent = min(max(int(recent_s) // window.step_s, 1), window.steps)
+    held, answered = window.censored_lag(0).T, in_force_s >= window.end_s
+    missing = window.end_s + window.step_s <= now_s
+    killed_s = window.killed_s[:, None]
     return Situation(
         current=observation.fleet.workload_current(),
-        usage=window.lag(0).T.astype(np.float64),
+        usage=np.where((held & answered) | missing, np.nan, window.lag(0).T.astype(np.float64)),
         recent_peak=window.recent_max(recent).T.astype(np.float64),
         stored_peak=state.stored_peak(),
         band=state.band,
-        censored=window.censored_lag(0).T & (in_force_s < window.end_s),
-        killed=killed,
+        censored=held & ~answered,
+        killed=(killed_s > now_s - recent_s) & (killed_s > in_force_s),
         age_s=np.where(seen_s > 0, now_s - seen_s, np.inf),
         capped=observation.capped,
     )

@@ -62,7 +62,7 @@ class PrefectApi:
         return str(state["type"]), str(state.get("message") or "")
 
     def logs(self, run_id: str, skip: int) -> list[str]:
-        """What a run logged, oldest first, without the first `skip` lines."""
+        """What a run logged, oldest first, without the first `skip` entries; a line of each."""
         found: list[dict[str, Any]] = self._post(
             "/logs/filter",
             {
@@ -71,7 +71,7 @@ class PrefectApi:
                 "offset": skip,
             },
         )
-        return [str(line["message"]) for line in found]
+        return [str(entry["message"]).partition("\n")[0] for entry in found]
 
     def deployed(self, deployment: str) -> bool:
         """Whether `deployment` ("flow/name") exists."""

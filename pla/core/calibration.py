@@ -34,9 +34,9 @@ from pla.core.residuals import BINS, bin_of, conformal
 
 HALF_LIFE_WINDOWS = 576.0
 """Closed hold windows after which a residual counts half (two days of 5-minute windows)."""
-SEED_WEIGHT = 20_000.0
+SEED_WEIGHT = 5_000.0
 """The seed counts as this many residuals, per tier, resource and quantile, and fades like them."""
-FORMAT = b"PLA calibration 2\n"
+FORMAT = b"PLA calibration 3\n"
 
 
 class Calibration:

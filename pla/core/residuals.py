@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from pla.core.fleet import Floats
 
-BINS_EACH_SIDE = 300
-LINEAR_WIDTH = 5e-5
+BINS_EACH_SIDE = 360
+LINEAR_WIDTH = 1e-6
 """Width of the bins around zero, in units of the workload's scale."""
 GROWTH = 0.05
-"""Relative width of the bins in the tails; the last edge is about 1,600 scales out."""
+"""Relative width of the bins in the tails; the last edge is about 650 scales out."""
 BINS = 2 * BINS_EACH_SIDE
 
 _EDGES: Floats = (LINEAR_WIDTH / GROWTH) * np.sinh(

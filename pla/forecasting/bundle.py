@@ -21,7 +21,7 @@ from pla.core.fleet import Floats
 from pla.core.residuals import BINS
 from pla.ports import RegistryError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "bundle.json"
 
 

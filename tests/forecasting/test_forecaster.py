@@ -42,7 +42,7 @@ def booster(seed: int, features: int = len(NAMES)) -> xgb.Booster:
 @pytest.fixture(scope="module")
 def bundle() -> Bundle:
     seed = np.zeros((2, len(QUANTILES), BINS))
-    seed[:, :, 310] = 5000.0
+    seed[:, :, BINS - 100] = 5000.0
     return Bundle(
         boosters={"cpu": booster(0), "memory": booster(1)},
         feature_names=NAMES,
@@ -199,7 +199,7 @@ def _spoil(folder: Path, how: str) -> None:
         ("missing model", r"memory\.ubj: cannot be read"),
         ("missing manifest", r"bundle\.json: cannot be read"),
         ("no JSON", r"bundle\.json: is not JSON"),
-        ("other format", r"format_version is 99, expected 1; retrain"),
+        ("other format", r"format_version is 99, expected 2; retrain"),
         ("other features", rf"number 3 is 'lag_77' in the model, expected '{NAMES[2]}'; retrain"),
         ("fewer features", rf"number {len(NAMES)} is missing in the model"),
         ("missing key", r"bundle\.json: not a usable manifest \(KeyError: 'quantiles'\)"),

@@ -1,8 +1,9 @@
 """The peers' policies, from their published formulas, fed one closed step at a time.
 
 Each is columnar and stateful: `observe` takes the newest step, `target` says what the policy would
-give now. Resources other than CPU and memory follow the CPU rule where they are compressible and
-the memory rule where they are not.
+give now. Histories, cadences and what a rule cannot say are in each module's docstring. Resources
+other than CPU and memory follow the CPU rule where they are compressible and the memory rule where
+they are not (`pla.core.baselines.setting.rule_unit`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from pla.core.baselines.crane import CranePercentile
 from pla.core.baselines.krr import Krr
 from pla.core.baselines.rolling import Oracle, Persistence, RollingMax, Seasonal, StaticRequest
 from pla.core.baselines.setting import Setting
-from pla.core.baselines.vpa import Vpa, VpaUpdater
+from pla.core.baselines.vpa import Vpa
+from pla.core.baselines.vpa_updater import VpaUpdater
 from pla.core.fleet import Floats
 
 __all__ = ["NAMES", "Baseline", "Oracle", "Setting", "make", "window_s"]
@@ -31,11 +33,17 @@ class Baseline(Protocol):
     name: str
 
     def observe(self, values: NDArray[np.float32], end_s: int) -> None:
-        """Take in the step that ends at `end_s`: usage (resource, workload); NaN = gap."""
+        """Take in the step that ends at `end_s`: usage (resource, workload); NaN = gap.
+
+        Steps come one after the other, without one left out: a step without samples is all gaps.
+        """
 
     def target(self) -> Floats:
         """The amount for the coming time, (workload, resource) [unit]; NaN = no opinion yet."""
 
+
+WINDOWS = ("10m", "30m", "1h", "3h", "6h", "12h", "24h", "7d")
+"""Of the rolling maxima that `NAMES` lists."""
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -52,14 +60,17 @@ def window_s(text: str) -> int:
     return int(match[1]) * _UNITS_S[match[2]]
 
 
+def _rolling_max(name: str, setting: Setting) -> Baseline:
+    return RollingMax(name, setting, window_s(name.removeprefix("max:")))
+
+
+def _seasonal(name: str, setting: Setting) -> Baseline:
+    return Seasonal(name, setting, window_s(name.removeprefix("seasonal:")))
+
+
 _MAKERS: dict[str, Callable[[str, Setting], Baseline]] = {
     "persistence": Persistence,
-    **{
-        f"max:{window}": lambda name, setting: RollingMax(
-            name, setting, window_s(name.removeprefix("max:"))
-        )
-        for window in ("10m", "30m", "1h", "3h", "6h", "12h", "24h", "7d")
-    },
+    **{f"max:{window}": _rolling_max for window in WINDOWS},
     "seasonal": Seasonal,
     "vpa": Vpa,
     "vpa-updater": VpaUpdater,
@@ -80,14 +91,18 @@ NAMES: tuple[str, ...] = tuple(_MAKERS)
 def make(
     name: str, resources: tuple[str, ...], workloads: int, step_s: int, request: Floats
 ) -> Baseline:
-    """The policy called `name`; `max:WINDOW` takes any duration.
+    """The policy called `name`.
+
+    Besides `NAMES`, `max:WINDOW` takes any duration, and `seasonal:HOLD` covers more than one step.
 
     Raises:
-        ValueError: there is no such policy; it lists those there are.
+        ValueError: there is no such policy (it lists those there are), or no such duration.
     """
     setting = Setting(resources, workloads, step_s, request)
     if name in _MAKERS:
         return _MAKERS[name](name, setting)
     if name.startswith("max:"):
-        return RollingMax(name, setting, window_s(name.removeprefix("max:")))
+        return _rolling_max(name, setting)
+    if name.startswith("seasonal:"):
+        return _seasonal(name, setting)
     raise ValueError(f"no baseline {name!r}: there are {', '.join(NAMES)}, and max:WINDOW")

@@ -2,7 +2,8 @@
 
 VPA's library with linear buckets (0.1 core up to 100 cores, 100 MiB up to 1,000 of them), samples
 weighted by their value (at least 1e-5), no decay, over 168 h: the end of the bucket that holds the
-99th percentile, + 15 %.
+99th percentile, + 15 %. CPU's rule serves compressible resources, memory's the others, in the
+proportions of `rule_unit`. It follows each step; kills are not part of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pla.core.baselines.rolling import Ring
-from pla.core.baselines.setting import Setting
+from pla.core.baselines.setting import Setting, rule_unit
 from pla.core.fleet import Floats
 from pla.core.resources import MIB, specs
 
@@ -25,38 +26,43 @@ MARGIN = 0.15
 
 
 class CranePercentile:
-    """Bucket-end p99 x 1.15 over a week. Memory's buckets serve incompressible resources."""
+    """Bucket-end p99 x 1.15 over a week."""
 
     def __init__(self, name: str, setting: Setting) -> None:
         self.name = name
+        chosen = specs(setting.resources)
+        self._unit = [rule_unit(spec) for spec in chosen]
         self._width = [
-            CPU_BUCKET_CORES if spec.compressible else MEMORY_BUCKET_BYTES
-            for spec in specs(setting.resources)
+            CPU_BUCKET_CORES if spec.compressible else MEMORY_BUCKET_BYTES for spec in chosen
         ]
-        shape = (len(setting.resources), setting.workloads, BUCKETS)
+        shape = (len(chosen), setting.workloads, BUCKETS)
         self._weights: Floats = np.zeros(shape)
+        self._samples = np.zeros(shape, dtype=np.int32)
         self._ring = Ring(setting, HISTORY_S // setting.step_s)
 
     def observe(self, values: NDArray[np.float32], end_s: int) -> None:
         """Adds the step, and takes the one of a week ago out."""
-        self._add(self._ring.push(values), -1.0)
-        self._add(values, 1.0)
+        former = self._ring.push(values)
+        for row in range(len(self._width)):
+            self._count(row, former[row], -1)
+            self._count(row, values[row], 1)
 
-    def _add(self, values: NDArray[np.float32], sign: float) -> None:
-        for row, width in enumerate(self._width):
-            seen = np.flatnonzero(np.isfinite(values[row]))
-            sample = values[row, seen].astype(np.float64)
-            bucket = np.minimum((sample / width).astype(np.int64), BUCKETS - 1)
-            self._weights[row, seen, bucket] += sign * np.maximum(sample, MIN_WEIGHT)
+    def _count(self, row: int, values: NDArray[np.float32], sign: int) -> None:
+        seen = np.flatnonzero(np.isfinite(values))
+        sample = values[seen].astype(np.float64) / self._unit[row]
+        bucket = np.clip((sample / self._width[row]).astype(np.int64), 0, BUCKETS - 1)
+        at = row, seen, bucket
+        self._samples[at] += sign
+        weight = self._weights[at] + sign * np.maximum(sample, MIN_WEIGHT)
+        # What was added and taken out again leaves rounding errors of the size of small samples.
+        self._weights[at] = np.where(self._samples[at] > 0, np.maximum(weight, MIN_WEIGHT), 0.0)
 
     def target(self) -> Floats:
-        """NaN before the first sample."""
+        """NaN before the first sample, and after a week without one."""
         columns = []
-        for row, width in enumerate(self._width):
-            # What was added and taken out again leaves rounding errors of its own size.
-            weights = np.maximum(self._weights[row], 0.0)
-            total = weights.sum(axis=1)
-            reached = np.cumsum(weights, axis=1) >= (SHARE * total)[:, None]
-            end = (np.argmax(reached, axis=1) + 1) * width
-            columns.append(np.where(total > MIN_WEIGHT / 2, end * (1 + MARGIN), np.nan))
+        for weights, width, unit in zip(self._weights, self._width, self._unit, strict=True):
+            sums = np.cumsum(weights, axis=1)
+            total = sums[:, -1:]
+            end = (np.argmax(sums >= SHARE * total, axis=1) + 1) * width
+            columns.append(np.where(total[:, 0] > 0, end * (1 + MARGIN) * unit, np.nan))
         return np.array(columns).T

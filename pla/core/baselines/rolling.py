@@ -28,14 +28,30 @@ class Ring:
         self.pushed += 1
         return former
 
-    def oldest(self) -> Singles:
-        """The oldest step kept, NaN until the ring is full."""
-        oldest: Singles = self.values[self.pushed % len(self.values)]
-        return oldest
+    def oldest(self, steps: int = 1) -> Singles:
+        """The oldest `steps` steps, (step, resource, workload); NaN where not yet filled."""
+        rows = (self.pushed + np.arange(steps)) % len(self.values)
+        return np.asarray(self.values[rows], dtype=np.float32)
 
-    def largest(self) -> Singles:
-        """Maximum over the ring, NaN where there is no sample."""
-        return np.asarray(np.fmax.reduce(self.values, axis=0), dtype=np.float32)
+
+class SlidingMax:
+    """Maximum of the newest `steps` steps, kept up to date; NaN where there is no sample.
+
+    A step costs the number of cells whose maximum falls out of the window, not the window.
+    """
+
+    def __init__(self, setting: Setting, steps: int) -> None:
+        self._ring = Ring(setting, steps)
+        self.largest: Singles = np.full(self._ring.values.shape[1:], np.nan, dtype=np.float32)
+
+    def push(self, values: Singles) -> None:
+        """Take in the newest step, (resource, workload)."""
+        former = self._ring.push(values)
+        np.fmax(self.largest, values, out=self.largest)
+        # An equal or larger newcomer takes the place of the maximum that leaves.
+        lost = (former >= self.largest) & ~(values >= former)
+        if lost.any():
+            self.largest[lost] = np.fmax.reduce(self._ring.values[:, lost], axis=0)
 
 
 class Persistence:
@@ -57,31 +73,39 @@ class Persistence:
 
 
 class RollingMax:
-    """The maximum of the last `window_s` seconds."""
+    """The maximum of the last `window_s` seconds, at least one step."""
 
     def __init__(self, name: str, setting: Setting, window_s: int) -> None:
         self.name = name
-        self._ring = Ring(setting, window_s // setting.step_s)
+        self._window = SlidingMax(setting, window_s // setting.step_s)
         self._last = Persistence(name, setting)
 
     def observe(self, values: Singles, end_s: int) -> None:
         """Takes the step into the window."""
-        self._ring.push(values)
+        self._window.push(values)
         self._last.observe(values, end_s)
 
     def target(self) -> Floats:
         """The window's maximum; where it holds gaps only, the newest sample."""
-        largest = self._ring.largest().T.astype(np.float64)
+        largest = self._window.largest.T.astype(np.float64)
         return np.where(np.isnan(largest), self._last.target(), largest)
 
 
 class Seasonal:
-    """The coming step's usage a day ago (seasonal naive)."""
+    """The usage of a day ago, its maximum over the coming `hold_s` (seasonal naive)."""
 
-    def __init__(self, name: str, setting: Setting) -> None:
+    def __init__(self, name: str, setting: Setting, hold_s: int = 0) -> None:
+        """At least one step is held.
+
+        Raises:
+            ValueError: `hold_s` is more than a day.
+        """
+        if hold_s > DAY_S:
+            raise ValueError(f"{name}: hold of {hold_s} s: a season is a day ({DAY_S} s)")
         self.name = name
         # The step that comes next ended a day ago where the ring is about to be overwritten.
         self._ring = Ring(setting, DAY_S // setting.step_s)
+        self._hold = max(-(-hold_s // setting.step_s), 1)
         self._last = Persistence(name, setting)
 
     def observe(self, values: Singles, end_s: int) -> None:
@@ -91,7 +115,7 @@ class Seasonal:
 
     def target(self) -> Floats:
         """The same time yesterday; where it is a gap, the newest sample."""
-        yesterday = self._ring.oldest().T.astype(np.float64)
+        yesterday = np.fmax.reduce(self._ring.oldest(self._hold), axis=0).T.astype(np.float64)
         return np.where(np.isnan(yesterday), self._last.target(), yesterday)
 
 
@@ -107,7 +131,7 @@ class StaticRequest:
 
     def target(self) -> Floats:
         """The request."""
-        return self._request
+        return self._request.copy()
 
 
 class Oracle:

@@ -1,248 +1,173 @@
-"""The Kubernetes Vertical Pod Autoscaler 1.8 (recommender and updater rule).
+"""The recommender of the Kubernetes Vertical Pod Autoscaler 1.8 (CPU weight constant at 0.1).
 
-Exponential histograms with decaying weights: aggregations_config.go, histogram_options.go,
-decaying_histogram.go, container.go, logic/estimator.go of kubernetes/autoscaler. Amounts are
-integer millicores and bytes, truncated at each step as there.
+From the formulas of aggregations_config.go, container.go, aggregate_container_state.go and
+logic/estimator.go of kubernetes/autoscaler. CPU's rule serves compressible resources, memory's
+the others, in the proportions of `rule_unit`. The real one samples once a minute and recommends
+once a minute: here each step is one sample, whose count towards confidence is its minutes.
+One container per pod: the whole of the pod's floor is its own.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.baselines.setting import Setting
-from pla.core.fleet import Floats
+from pla.core.baselines.histogram import DecayingHistogram, Longs
+from pla.core.baselines.setting import Setting, rule_unit
+from pla.core.fleet import Bools, Floats
 from pla.core.resources import MIB, specs
 
-RATIO = 1.05
-EPSILON = 1e-4
-HALF_LIFE_S = 24 * 3600.0
-MAX_DECAY_EXPONENT = 100.0
+DAY_S = 24 * 3600
 CPU_WEIGHT = 0.1
-MEMORY_WINDOW_S = 24 * 3600
-PERCENTILES = {"target": 0.90, "lower": 0.50, "upper": 0.95}
 MARGIN = 0.15
-CPU_FLOOR_CORES = 0.025
+LARGEST = 1e14
+CPU_FLOOR_MILLICORES = 25.0
 MEMORY_FLOOR_BYTES = 250 * MIB
 OOM_MIN_BUMP_BYTES = 100 * MIB
 OOM_BUMP_RATIO = 1.2
 
 
-def bucket_count(first: float, largest: float, ratio: float = RATIO) -> int:
-    """Number of buckets: ceil(log_r(max (r - 1) / first + 1)) + 1; 176 for CPU and for memory."""
-    return math.ceil(math.log(largest * (ratio - 1) / first + 1, ratio)) + 1
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """One of the three estimates: a percentile, times (1 + `widening` / conf)^`exponent`."""
+
+    share: float
+    widening: float = 0.0
+    exponent: float = 0.0
 
 
-def bucket_start(index: NDArray[np.int64], first: float, ratio: float = RATIO) -> Floats:
-    """start(n) = first (r^n - 1) / (r - 1)."""
-    return np.asarray(first * (ratio ** index.astype(np.float64) - 1) / (ratio - 1))
+LOWER = Bound(0.50, 0.001, -2.0)
+TARGET = Bound(0.90)
+UPPER = Bound(0.95, 1.0, 1.0)
 
 
-def find_bucket(
-    values: Floats, first: float, count: int, ratio: float = RATIO
-) -> NDArray[np.int64]:
-    """0 below `first`, else floor(log_r(v (r - 1) / first + 1)), at most the last bucket."""
-    safe = np.maximum(values, 0.0)
-    index = np.floor(np.log(safe * (ratio - 1) / first + 1) / math.log(ratio)).astype(np.int64)
-    return np.where(values < first, 0, np.minimum(index, count - 1))
+def with_margin(whole: Floats) -> Floats:
+    """Base + int(0.15 base), in integer millicores or bytes."""
+    return np.asarray(whole + np.trunc(MARGIN * whole))
 
 
-def oom_sample(request: float, peak: float) -> float:
+def oom_sample(request: Floats, peak: Floats) -> Floats:
     """Memory sample after a kill: max(used + 100 MiB, 1.2 used), used = max(request, peak)."""
-    used = max(request, peak)
-    return max(used + OOM_MIN_BUMP_BYTES, OOM_BUMP_RATIO * used)
+    used = np.fmax(request, peak)
+    return np.maximum(used + OOM_MIN_BUMP_BYTES, OOM_BUMP_RATIO * used)
 
 
-class DecayingHistogram:
-    """One exponential histogram per workload; a sample's weight halves every 24 h."""
+class CpuModel:
+    """CPU samples at a constant weight of 0.1; integer millicores."""
 
-    def __init__(self, workloads: int, first: float, largest: float) -> None:
-        self.first = first
-        self.count = bucket_count(first, largest)
-        self.weights: Floats = np.zeros((workloads, self.count))
-        self.reference_s: float | None = None
+    units = 1000.0
+    floor = CPU_FLOOR_MILLICORES
 
-    def add(
-        self, rows: NDArray[np.int64], values: Floats, weight: Floats, at_s: NDArray[np.int64]
-    ) -> None:
-        """Add `weight` x 2^((t - reference) / half-life) to the bucket of each value.
-
-        A negative weight takes a former sample out again; a bucket never falls below 0.
-        """
-        if not len(rows):
-            return
-        if self.reference_s is None:
-            self.reference_s = float(at_s.min())
-        exponent = (at_s - self.reference_s) / HALF_LIFE_S
-        if exponent.max() > MAX_DECAY_EXPONENT:
-            shift = round((float(at_s.max()) - self.reference_s) / HALF_LIFE_S)
-            self.weights *= 2.0**-shift
-            self.reference_s += shift * HALF_LIFE_S
-            exponent = (at_s - self.reference_s) / HALF_LIFE_S
-        bucket = find_bucket(values, self.first, self.count)
-        np.add.at(self.weights, (rows, bucket), weight * 2.0**exponent)
-        np.maximum(self.weights, 0.0, out=self.weights)
-
-    def percentile(self, share: float) -> Floats:
-        """End of the bucket in which the weight reaches `share` of the total, shape (workload,).
-
-        Counted from the first bucket that is not empty; the last bucket gives its start; an
-        empty histogram gives 0. No interpolation.
-        """
-        filled = self.weights >= EPSILON
-        first = np.argmax(filled, axis=1)
-        counted = np.where(np.arange(self.count) >= first[:, None], self.weights, 0.0)
-        total = self.weights.sum(axis=1)
-        reached = np.cumsum(counted, axis=1) >= (share * total)[:, None]
-        index = np.where(reached.any(axis=1), np.argmax(reached, axis=1), self.count - 1)
-        end = np.where(index < self.count - 1, index + 1, index)
-        return np.where(filled.any(axis=1), bucket_start(end, self.first), 0.0)
-
-
-class _Cpu:
-    """CPU samples: constant weight 0.1, and the age and number that make confidence."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.histogram = DecayingHistogram(setting.workloads, first=0.01, largest=1000.0)
-        self.first_s = np.full(setting.workloads, np.iinfo(np.int64).max)
-        self.last_s = np.zeros(setting.workloads, dtype=np.int64)
-        self.samples = np.zeros(setting.workloads)
-        # The real one samples once a minute; a longer step stands for its minutes.
-        self._minutes = setting.step_s / 60.0
+    def __init__(self, workloads: int) -> None:
+        self.histogram = DecayingHistogram(workloads, first=0.01, largest=1000.0)
 
     def observe(self, values: Floats, end_s: int) -> None:
+        """Takes `values` (workload,) [core] of the step that ends at `end_s`."""
         rows = np.flatnonzero(np.isfinite(values))
-        at_s = np.full(len(rows), end_s)
-        self.histogram.add(rows, values[rows], np.full(len(rows), CPU_WEIGHT), at_s)
-        self.first_s[rows] = np.minimum(self.first_s[rows], end_s)
-        self.last_s[rows] = end_s
-        self.samples[rows] += self._minutes
-
-    def confidence(self) -> Floats:
-        """min(span / 24 h, samples / 1440), shape (workload,)."""
-        span_s = np.where(self.samples > 0, self.last_s - self.first_s, 0)
-        return np.minimum(span_s / 86_400.0, self.samples / 1440.0)
+        self.histogram.add(rows, values[rows], CPU_WEIGHT, np.full(len(rows), end_s))
 
 
-class _Memory:
-    """One peak per 24 h window, weight 1, stamped with the window's end."""
+class MemoryModel:
+    """One peak per 24 h window, weight 1, stamped with the window's end; integer bytes.
 
-    def __init__(self, setting: Setting) -> None:
-        self.histogram = DecayingHistogram(setting.workloads, first=1e7, largest=1e12)
-        self._window_end_s = np.zeros(setting.workloads, dtype=np.int64)
-        self._peak = np.zeros(setting.workloads)
+    A workload's first window begins with its first sample.
+    """
+
+    units = 1.0
+    floor = MEMORY_FLOOR_BYTES
+
+    def __init__(self, workloads: int) -> None:
+        self.histogram = DecayingHistogram(workloads, first=1e7, largest=1e12)
+        self._window_end_s: Longs = np.zeros(workloads, dtype=np.int64)
+        self._peak: Floats = np.zeros(workloads)
 
     def observe(self, values: Floats, end_s: int) -> None:
+        """Takes `values` (workload,) [byte] of the step that ends at `end_s`."""
         rows = np.flatnonzero(np.isfinite(values))
-        fresh = rows[self._window_end_s[rows] == 0]
-        self._window_end_s[fresh] = end_s
-        # A sample at or after the window's end opens a new window.
-        late = rows[end_s >= self._window_end_s[rows]]
-        behind = end_s - self._window_end_s[late]
-        self._window_end_s[late] += (behind // MEMORY_WINDOW_S + 1) * MEMORY_WINDOW_S
-        self._peak[late] = 0.0
-        higher = rows[values[rows] > self._peak[rows]]
-        had = higher[self._peak[higher] > 0]
-        self.histogram.add(had, self._peak[had], np.full(len(had), -1.0), self._window_end_s[had])
-        self._peak[higher] = values[higher]
-        self.histogram.add(
-            higher, values[higher], np.full(len(higher), 1.0), self._window_end_s[higher]
-        )
+        first = rows[self._window_end_s[rows] == 0]
+        self._window_end_s[first] = end_s
+        opening = end_s >= self._window_end_s[rows]
+        opened = rows[opening]
+        behind_s = end_s - self._window_end_s[opened]
+        self._window_end_s[opened] += (behind_s // DAY_S + 1) * DAY_S
+        higher = rows[~opening & (values[rows] > self._peak[rows])]
+        self.histogram.subtract(higher, self._peak[higher], 1.0, self._window_end_s[higher])
+        changed = np.concatenate([opened, higher])
+        self._peak[changed] = values[changed]
+        self.histogram.add(changed, values[changed], 1.0, self._window_end_s[changed])
+
+    def killed(self, rows: Longs, request: Floats, end_s: int) -> None:
+        """Takes out-of-memory kills of `rows`, who had `request` (row,) [byte], as samples."""
+        sample = np.full(len(self._peak), np.nan)
+        sample[rows] = oom_sample(request, self._peak[rows])
+        self.observe(sample, end_s)
 
 
-def with_margin(base: Floats, units: float) -> Floats:
-    """Base + int(0.15 base), in integer `units` per unit (1000 for millicores, 1 for bytes)."""
-    whole = np.trunc(base * units)
-    return np.asarray((whole + np.trunc(MARGIN * whole)) / units)
+class Confidence:
+    """min(span / 24 h, samples / 1440) of each workload, of CPU's samples."""
+
+    def __init__(self, workloads: int, step_s: int) -> None:
+        self._first_s: Longs = np.zeros(workloads, dtype=np.int64)
+        self._last_s: Longs = np.zeros(workloads, dtype=np.int64)
+        self._minutes: Floats = np.zeros(workloads)
+        self._step_min = step_s / 60.0
+
+    def observe(self, seen: Bools, end_s: int) -> None:
+        """Counts a sample where `seen` (workload,)."""
+        self._first_s[seen & (self._minutes == 0)] = end_s
+        self._last_s[seen] = end_s
+        self._minutes[seen] += self._step_min
+
+    def value(self) -> Floats:
+        """Shape (workload,); 0 up to the second sample."""
+        return np.minimum((self._last_s - self._first_s) / DAY_S, self._minutes / 1440.0)
 
 
 class Vpa:
-    """The recommender's target, followed at once; `bounds` gives its lower and upper bound.
-
-    Memory's rule serves incompressible resources, CPU's rule compressible ones.
-    """
+    """The recommender's target, followed at once; `bounds` gives its lower and upper bound."""
 
     def __init__(self, name: str, setting: Setting) -> None:
         self.name = name
-        self._specs = specs(setting.resources)
-        self._models: list[_Cpu | _Memory] = [
-            _Cpu(setting) if spec.compressible else _Memory(setting) for spec in self._specs
+        chosen = specs(setting.resources)
+        self._unit = [rule_unit(spec) for spec in chosen]
+        self._models = [
+            (CpuModel if spec.compressible else MemoryModel)(setting.workloads) for spec in chosen
         ]
-        # Confidence comes from CPU samples only; without CPU, from a count of any samples.
-        self._confidence = next((m for m in self._models if isinstance(m, _Cpu)), _Cpu(setting))
-        self._foreign = self._confidence not in self._models
-        self._workloads = setting.workloads
+        # In a fleet without CPU, the first resource's samples stand in.
+        self._counted = setting.resources.index("cpu") if "cpu" in setting.resources else 0
+        self._confidence = Confidence(setting.workloads, setting.step_s)
 
     def observe(self, values: NDArray[np.float32], end_s: int) -> None:
         """Adds the step to the histograms."""
-        for row, model in enumerate(self._models):
-            model.observe(values[row].astype(np.float64), end_s)
-        if self._foreign:
-            self._confidence.observe(values[0].astype(np.float64), end_s)
+        for row, (model, unit) in enumerate(zip(self._models, self._unit, strict=True)):
+            model.observe(values[row].astype(np.float64) / unit, end_s)
+        self._confidence.observe(np.isfinite(values[self._counted]), end_s)
 
     def target(self) -> Floats:
         """The 90th percentile with margin and floor; NaN before the first sample."""
-        return self._estimate("target")
+        return np.asarray(self.estimates(TARGET)[0])
 
     def bounds(self) -> tuple[Floats, Floats]:
-        """Lower and upper bound, widened where confidence is low: (workload, resource) each.
+        """Lower and upper bound, widened where confidence is low: (workload, resource) each."""
+        lower, upper = self.estimates(LOWER, UPPER)
+        return lower, upper
 
-        Upper x (1 + 1 / conf), lower x (1 + 0.001 / conf)^-2.
+    def estimates(self, *bounds: Bound) -> Floats:
+        """Each bound in turn: percentile, + 15 %, confidence, floor, truncated at each step.
+
+        Shape (bound, workload, resource) [unit]; NaN before the first sample.
         """
-        return self._estimate("lower"), self._estimate("upper")
-
-    def _estimate(self, which: str) -> Floats:
-        columns = []
-        confidence = np.maximum(self._confidence.confidence(), 1e-12)
-        for spec, model in zip(self._specs, self._models, strict=True):
-            base = model.histogram.percentile(PERCENTILES[which])
-            units = 1000.0 if spec.compressible else 1.0
-            amount = with_margin(base, units)
-            if which == "upper":
-                amount = amount * (1 + 1 / confidence)
-            elif which == "lower":
-                amount = amount * (1 + 0.001 / confidence) ** -2.0
-            amount = np.trunc(np.minimum(amount * units, 1e14)) / units
-            least = CPU_FLOOR_CORES if spec.compressible else MEMORY_FLOOR_BYTES
-            columns.append(np.where(base > 0, np.maximum(amount, least), np.nan))
-        return np.array(columns).T
-
-
-class VpaUpdater:
-    """The target behind the updater's rule: what is in force changes only when it must.
-
-    It acts when the amount is outside [lower, upper] in any resource, or after 12 h when the
-    summed relative difference is at least 0.1.
-    """
-
-    MIN_AGE_S = 12 * 3600
-    MIN_DIFFERENCE = 0.1
-
-    def __init__(self, name: str, setting: Setting) -> None:
-        self.name = name
-        self._recommender = Vpa(name, setting)
-        self._current: Floats = np.full((setting.workloads, len(setting.resources)), np.nan)
-        self._since_s = np.zeros(setting.workloads)
-        self._now_s = 0
-
-    def observe(self, values: NDArray[np.float32], end_s: int) -> None:
-        """Adds the step to the recommender."""
-        self._recommender.observe(values, end_s)
-        self._now_s = end_s
-
-    def target(self) -> Floats:
-        """What is in force after the updater has looked."""
-        target = self._recommender.target()
-        lower, upper = self._recommender.bounds()
-        with np.errstate(invalid="ignore"):
-            outside = ((self._current < lower) | (self._current > upper)).any(axis=1)
-            change = np.nansum(np.abs(self._current - target) / self._current, axis=1)
-        old = self._now_s - self._since_s >= self.MIN_AGE_S
-        acts = outside | (old & (change >= self.MIN_DIFFERENCE))
-        acts |= np.isnan(self._current).all(axis=1)
-        acts &= ~np.isnan(target).all(axis=1)
-        self._current[acts] = target[acts]
-        self._since_s[acts] = self._now_s
-        return self._current.copy()
+        with np.errstate(divide="ignore"):
+            doubt = 1 / self._confidence.value()
+        result = np.empty((len(bounds), len(doubt), len(self._models)))
+        for column, (model, unit) in enumerate(zip(self._models, self._unit, strict=True)):
+            percentiles = model.histogram.percentiles([bound.share for bound in bounds])
+            for row, bound in enumerate(bounds):
+                amount = with_margin(np.trunc(percentiles[row] * model.units))
+                if bound.widening:
+                    factor = (1 + bound.widening * doubt) ** bound.exponent
+                    amount = np.trunc(np.minimum(amount * factor, LARGEST))
+                result[row, :, column] = np.maximum(amount, model.floor) / model.units * unit
+        return result
