@@ -29,7 +29,8 @@ def of_both(cpu: np.ndarray, memory: np.ndarray) -> np.ndarray:
     policy = make("vpa", ("cpu", "memory"), 1, STEP_S, np.ones((1, 2)))
     for index, pair in enumerate(zip(cpu, memory, strict=True)):
         policy.observe(np.array(pair, dtype=np.float32)[:, None], (index + 1) * STEP_S)
-    return policy.target()[0]
+    target: np.ndarray = policy.target()[0]
+    return target
 
 
 def bucket_end(value: float, first: float) -> float:
@@ -51,9 +52,8 @@ def test_176_buckets_for_cpu_and_for_memory() -> None:
 
 def test_buckets_start_and_find_are_inverse() -> None:
     assert bucket_start(np.array([0, 1, 2]), 0.01) == pytest.approx([0.0, 0.01, 0.0205])
-    assert find_bucket(np.array([0.0, 0.0099, 0.0101, 0.0204, 0.0206, 1e9]), 0.01, 176).tolist() == [
-        0, 0, 1, 1, 2, 175,
-    ]  # fmt: skip
+    values = np.array([0.0, 0.0099, 0.0101, 0.0204, 0.0206, 1e9])
+    assert find_bucket(values, 0.01, 176).tolist() == [0, 0, 1, 1, 2, 175]
 
 
 def test_percentile_is_a_buckets_end_without_interpolation() -> None:
@@ -110,7 +110,6 @@ def test_the_upper_bound_narrows_with_confidence(hours: int, upper: float) -> No
 
 def test_the_lower_bound_is_0_6_of_the_estimate_after_five_minutes() -> None:
     # conf = 5 min / 24 h with five one-minute samples: (1 + 0.001 / 0.00347)^-2 = 0.6.
-    assert (1 + 0.001 / (5 / 1440)) ** -2 == pytest.approx(0.6, abs=0.01)
     policy = of_cpu(60, 6)
     ratio = policy.bounds()[0][0, 0] / policy.target()[0, 0]
     assert ratio == pytest.approx(0.6, abs=0.01)
@@ -137,7 +136,7 @@ def test_every_target_is_whole_millicores_and_bytes() -> None:
     random = np.random.default_rng(8)
     for usage in random.gamma(1.0, 1.0, 50):
         cpu, memory = of_both(np.array([usage]), np.array([usage * 1e9]))
-        whole = np.trunc(bucket_end(np.float32(usage), 0.01) * 1000)
+        whole = np.trunc(bucket_end(float(np.float32(usage)), 0.01) * 1000)
         assert cpu == max(whole + np.trunc(0.15 * whole), 25) / 1000
         assert memory == np.trunc(memory)
 

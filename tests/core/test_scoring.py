@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pla.core import scoring
-from pla.core.scoring import score, sweep
+from pla.core.scoring import score
 
 STEP_S = 300
 
@@ -61,58 +61,43 @@ def test_a_rise_is_proactive_only_if_the_amount_was_there() -> None:
     assert scoring.proactive(usage, amount, STEP_S) == pytest.approx(0.5)
 
 
+def test_a_rise_is_ten_percent_and_two_floors() -> None:
+    flat = [1.0] * 12
+    found = [
+        bool(scoring.rises(column(*flat, value), STEP_S, floor)[12, 0])
+        for value, floor in ((1.099, 0.0), (1.1001, 0.0), (1.1001, 0.06), (1.1201, 0.06))
+    ]
+    assert found == [False, True, False, True]
+    idle = [0.0] * 12
+    assert not scoring.rises(column(*idle, 0.0), STEP_S).any()
+    assert not scoring.rises(column(*idle, 0.019), STEP_S, 0.01).any()
+    assert scoring.rises(column(*idle, 0.02), STEP_S, 0.01).any()
+
+
+def test_rises_look_back_an_hour_whatever_the_step() -> None:
+    # 2 at the start: within the hour before the last step only when that is 60 minutes or less.
+    usage = column(2.0, 1.0, 1.0, 2.0)
+    assert not scoring.rises(usage, 1200)[3, 0]
+    assert scoring.rises(usage, 1800)[3, 0]
+
+
 def test_a_rise_after_a_gap_is_not_counted() -> None:
     usage = column(*[1.0] * 6, np.nan, *[1.0] * 5, 2.0)
     assert not scoring.rises(usage, STEP_S).any()
 
 
-def test_the_sweep_finds_the_least_margin_that_keeps_the_promise() -> None:
-    # 100 steps: usage 1, but 2 in one step. Amount 1: rate 1 %; factor 2 covers all.
-    usage = np.ones((100, 20))
-    usage[3] = 2.0
-    found = sweep(usage, np.ones((100, 20)), floor=0.01)
-    excess, factor, constant = found.excess_at(0.02)
-    assert (factor, constant) == (1.0, 0.0)
-    assert excess == pytest.approx((99 + 2) / (99 + 2) - 1)
-    excess, factor, constant = found.excess_at(0.005)
-    assert factor + constant * 0.01 >= 2.0
-    least = min(
-        (99 * a + max(a, 2)) / 101 - 1
-        for f in scoring.FACTORS
-        for c in scoring.CONSTANTS
-        if (a := f + 0.01 * c) >= 2.0
-    )
-    assert excess == pytest.approx(least)
-
-
-def test_the_sweep_wants_95_percent_of_the_workloads_and_caps_the_rest() -> None:
-    usage = np.ones((1000, 40))
-    usage[:30, :2] = 5.0  # two of forty workloads violate 3 %
-    found = sweep(usage, np.ones((1000, 40)), 0.01, np.array([1.0, 5.0]), np.array([0.0]))
-    assert found.excess_at(0.01)[1] == 1.0  # 95 % keep 1 %, the others stay below 5 %
-    usage[:60, :2] = 5.0
-    found = sweep(usage, np.ones((1000, 40)), 0.01, np.array([1.0, 5.0]), np.array([0.0]))
-    assert found.excess_at(0.01)[1] == 5.0  # 6 % is more than five times the rate
-    few = sweep(usage[:400], np.ones((400, 40)), 0.01, np.array([1.0, 5.0]), np.array([0.0]))
-    assert few.excess_at(0.01)[1] == 1.0  # with fewer than 500 samples the cap is not asked
-
-
-def test_the_excess_is_infinite_where_no_margin_of_the_sweep_suffices() -> None:
-    found = sweep(np.full((600, 2), 9.0), np.ones((600, 2)), 0.01)
-    assert found.excess_at(0.05)[0] == float("inf")
+def test_the_worst_workloads_show_in_the_95th_percentile() -> None:
+    usage = np.ones((100, 21))
+    usage[:50, 0] = 3.0
+    usage[:10, 1] = 3.0
+    result = score(usage, np.full((100, 21), 2.0), 0.1, STEP_S, None)
+    assert result.violation_rate == pytest.approx(60 / 2100)
+    assert result.violation_p95 == pytest.approx(0.1)  # rates 0.5, 0.1, 0 ... 0
+    assert result.attainment == pytest.approx(20 / 21)
+    assert result.median_excess == pytest.approx(1.0)
 
 
 usages = arrays(np.float64, (40, 5), elements=st.floats(0.0, 100.0, width=32))
-
-
-@given(usages, usages)
-def test_the_identity_margin_of_the_sweep_is_the_plain_score(u: np.ndarray, a: np.ndarray) -> None:
-    found = sweep(u, a, 0.01, np.array([1.0]), np.array([0.0]))
-    plain = score(u, a, 0.01, STEP_S, None)
-    assert found.violations.sum() / found.samples.sum() == pytest.approx(plain.violation_rate)
-    if u.sum() > 0:
-        assert found.covered.sum() / found.used.sum() == pytest.approx(plain.cost, rel=1e-5)
-        assert plain.excess >= -1e-12
 
 
 @given(usages, usages, st.floats(0.0, 10.0))
@@ -126,7 +111,6 @@ def test_a_workload_without_samples_is_left_out() -> None:
     usage = np.c_[np.ones(10), np.full(10, np.nan)]
     result = score(usage, np.ones((10, 2)), 0.0, STEP_S, None)
     assert result.attainment == 1.0
-    assert sweep(usage, np.ones((10, 2)), 0.01).excess_at(0.05)[0] == 0.0
 
 
 def test_coverage_and_quantile_loss_by_hand() -> None:
@@ -136,6 +120,14 @@ def test_coverage_and_quantile_loss_by_hand() -> None:
     # tau .5: errors 0, 1, 2 -> 1.5; tau .9: errors -1, 0, 1 -> .1 + 0 + .9 = 1.0; sum |y| = 6.
     loss = scoring.weighted_quantile_loss(peak, forecasts, (0.5, 0.9))
     assert loss == pytest.approx(np.mean([2 * 1.5 / 6, 2 * 1.0 / 6]))
+
+
+def test_pinball_by_hand_leaves_incomplete_windows_out() -> None:
+    peak = np.array([[1.0, 2.0], [3.0, 9.0]])
+    forecasts = np.array([[[1.0, 2.0], [1.0, 2.0]], [[1.0, 2.0], [1.0, np.nan]]])
+    assert scoring.pinball(peak, forecasts, (0.5, 0.9)) == pytest.approx([1.5, 1.0])
+    nothing = np.zeros((2, 1))
+    assert np.isnan(scoring.weighted_quantile_loss(np.zeros(2), nothing, (0.5,)))
 
 
 def test_mase_is_relative_to_the_naive_forecast() -> None:
@@ -152,12 +144,11 @@ def test_daily_autocorrelation_and_strata() -> None:
     assert correlation[0] == pytest.approx(1.0)
     assert abs(correlation[1]) < 0.2
     assert scoring.utilisation_strata(usage).tolist() == [1, 0, 2]
+    assert scoring.daily_strata(usage, STEP_S).tolist() == [1, 0, 1]
 
 
-def test_the_bootstrap_interval_holds_the_ratio() -> None:
-    random = np.random.default_rng(1)
-    usage = random.gamma(2.0, 1.0, (600, 30))
-    ours, other = sweep(usage, usage * 1.1, 0.01), sweep(usage, usage * 1.5, 0.01)
-    rows = random.integers(0, 30, (100, 30))
-    ratio, low, high = scoring.ratio_interval(ours, other, 0.05, rows)
-    assert low <= ratio <= high < 1.0 + 1e-9
+def test_strata_of_what_cannot_be_told() -> None:
+    usage = np.c_[np.full(600, np.nan), np.ones(600)]
+    assert scoring.utilisation_strata(usage)[0] == -1
+    assert scoring.daily_strata(usage, STEP_S).tolist() == [-1, -1]  # never seen; constant
+    assert scoring.daily_strata(np.ones((288, 1)), STEP_S).tolist() == [-1]  # a day only

@@ -153,6 +153,23 @@ def test_a_surge_acts_in_the_same_tick(make_world: MakeWorld) -> None:
     assert report.recommendation.reason[0, 0] & Reason.REACTIVE
 
 
+def test_a_surge_is_one_in_every_tick_until_the_next_step(make_world: MakeWorld) -> None:
+    loud: list[bool] = []
+    world = make_world(
+        lambda _: [[1.8 if loud else 1.0, 50 * MIB]], [[3.0, 100 * MIB]], interval_s=10, history=6
+    )
+    world.tick()
+    loud.append(True)
+    world.live()
+    first = world.tick()
+    assert first.situation.usage[0, 0] > first.situation.band[0, 0]
+    for _ in range(3):
+        world.pass_s(10)
+        np.testing.assert_array_equal(world.tick().situation.band, first.situation.band)
+    world.pass_s(-30)
+    assert world.run().situation.band[0, 0] > first.situation.band[0, 0]
+
+
 def test_an_out_of_memory_kill_raises_in_the_same_tick_and_once(make_world: MakeWorld) -> None:
     hungry: list[bool] = []
     world = make_world(

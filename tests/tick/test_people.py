@@ -13,7 +13,7 @@ from pla.ports import Override, StoreError
 
 MIB = 2.0**20
 SMALL = [[1.0, 100 * MIB]]
-HUNGRY = [[4.0, 50 * MIB]]
+HUNGRY = [[4.0, 85 * MIB]]
 
 Make = Callable[..., Any]
 
