@@ -21,6 +21,7 @@ from pla.actuation import Crew, Fence
 from pla.clock import SystemClock
 from pla.core.window import HOUR_S
 from pla.forecasting.baseline import BaselineForecaster
+from pla.forecasting.forecaster import BundleForecaster
 from pla.platforms import connect
 from pla.ports import (
     Forecaster,
@@ -110,6 +111,7 @@ class Runtime:
         self.store = store
         self.holder = holder
         self._watch = ChampionWatch(registry)
+        self._unfit: str | None = None
         self._forecaster: Forecaster = BaselineForecaster()
         self._state = self._new_state()
         self._saved_s = ports.clock.now_s()
@@ -166,7 +168,9 @@ class Runtime:
         """Take a champion that has been loaded, and start looking for the next."""
         fresh = self._watch.take()
         if fresh is not None:
-            self._adopt(fresh)
+            self._unfit = _why_unfit(fresh, self.settings)
+            if self._unfit is None:
+                self._adopt(fresh)
         self._watch.look(self.model_version)
 
     def tick(self, step: StepWrapper = run_step) -> TickReport:
@@ -177,8 +181,9 @@ class Runtime:
             fence = self._lead(errors)
             report = run_tick(self._state, self.ports, self._forecaster, self.settings, fence, step)
             report.errors[:0] = errors
-            if self._watch.trouble:
-                report.errors.append(f"still on model {self.model_version}: {self._watch.trouble}")
+            for trouble in (self._watch.trouble, self._unfit):
+                if trouble is not None:
+                    report.errors.append(f"still on model {self.model_version}: {trouble}")
             self._after(report)
             return report
 
@@ -262,11 +267,14 @@ class Runtime:
         calibration = forecaster.new_calibration(
             self.settings.core_tiers(), self.settings.resources
         )
-        saved = self.store.load_state(_calibration_key(forecaster))
-        if saved is not None:
-            calibration = calibration.restored(saved)
-        else:
-            calibration.inherit(self._state.calibration)
+        try:
+            saved = self.store.load_state(_calibration_key(forecaster))
+            if saved is not None:
+                calibration = calibration.restored(saved)
+            else:
+                calibration.inherit(self._state.calibration)
+        except (StoreError, ValueError) as error:
+            log.warning("calibration starts from the model's backtest: %s", error)
         self._state.calibration = calibration
         self._state.pending.clear()
 
@@ -305,6 +313,21 @@ class Runtime:
                 self.store.save_state(CHAMPION, self.model_version.encode(), guard)
         except (StoreError, LeaseLost) as error:
             log.warning("calibration and peaks are not saved this time: %s", error)
+
+
+def _why_unfit(forecaster: Forecaster, settings: Settings) -> str | None:
+    """Why a model cannot serve these ticks, or None: it must forecast what an amount covers."""
+    if not isinstance(forecaster, BundleForecaster):
+        return None
+    bundle = forecaster.bundle
+    trained = bundle.step_s, bundle.lead_s, bundle.hold_s
+    asked = settings.tick.step_s, settings.tick.lead_s, settings.hold_s
+    if trained == asked:
+        return None
+    return (
+        f"model {forecaster.model_version} was trained for (step, lead, hold) = {trained} s, the "
+        f"configuration asks for {asked} s; retrain (`pla train`) after changing tick.*"
+    )
 
 
 def _calibration_key(forecaster: Forecaster) -> str:

@@ -91,8 +91,8 @@ def run(settings: Settings, reason: str, progress: Report = print) -> RetrainRep
     dataset = build(
         usage.before(spec.train_until_s),
         settings.resources,
-        spec.lead_s,
-        spec.hold_s,
+        settings.tick.lead_s,
+        settings.hold_s,
         settings.retrain.max_rows,
         settings.retrain.seed,
     )
