@@ -125,6 +125,7 @@ def _situate(
     is enough. A kill is news for as long as it is recent and no change has answered it.
     """
     window = state.window
+    state.turn_band()
     seen_s = window.last_seen_s.T.astype(np.float64)
     recent_s = settings.policy.recent_peak_s
     recent = min(max(int(recent_s) // window.step_s, 1), window.steps)

@@ -233,7 +233,8 @@ def forecast(
     calibrated = state.calibration.apply(raw, fleet.workloads.tier)
     state.expect(raw, settings.tick.lead_s + settings.hold_s)
     quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
-    state.band = policy.at_quantile(calibrated, quantile)
+    state.next_band = policy.at_quantile(calibrated, quantile)
+    state.next_band_s = state.window.end_s
     return calibrated
 
 

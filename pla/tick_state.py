@@ -34,8 +34,9 @@ class TickState:
         window: usage of every workload row of `ids`.
         ids: the workloads that the window's rows belong to.
         calibration: the online correction of the model in force.
-        band: the calibrated forecast at the tier's quantile of the former tick
-            (workload, resource).
+        band: the calibrated forecast at the tier's quantile that was made before the newest
+            step, which may show a surge against it (workload, resource).
+        next_band: that of the newest forecast, for the steps after `next_band_s` [epoch s].
         pending: forecasts whose hold window has not closed yet, oldest first.
         instance_ids: the instances that the rows of `changed_s` belong to.
         changed_s: time of the last change, -inf = never (instance, resource) [epoch s].
@@ -56,6 +57,8 @@ class TickState:
     remembered: dict[tuple[str, str], float] = field(default_factory=dict)
     saved_peaks: dict[str, list[float | None]] = field(default_factory=dict)
     former_peak: Floats | None = None
+    next_band: Floats | None = None
+    next_band_s: int = 0
 
     @staticmethod
     def fresh(
@@ -79,6 +82,8 @@ class TickState:
             rows = row_map(self.ids, fleet.workloads.ids)
             self.window = self.window.reindexed(rows)
             self.band = _reordered(self.band, rows, np.nan)
+            if self.next_band is not None:
+                self.next_band = _reordered(self.next_band, rows, np.nan)
             self.ids = fleet.workloads.ids
             self.former_peak = self._former_peak(len(fleet.resources))
         self.calibration.follow(fleet.workloads.ids)
@@ -95,6 +100,15 @@ class TickState:
         """
         peak = self.window.peak(7 * 24).T.astype(np.float64)
         return np.fmax(peak, self.former_peak) if self.former_peak is not None else peak
+
+    def turn_band(self) -> None:
+        """Compare a new step with what was forecast before it.
+
+        Ticks that come faster than steps forecast with the newest step in view: against that, no
+        step is ever a surge.
+        """
+        if self.next_band is not None and self.window.end_s > self.next_band_s:
+            self.band = self.next_band
 
     def expect(self, forecast: Forecast, horizon_s: int) -> None:
         """Remember `forecast`, made at the window's end, until its hold window has closed.

@@ -239,6 +239,15 @@ def test_a_late_sample_of_an_hour_that_is_leaving_the_ring_takes_nothing_away() 
     assert window.hour_mean(47)[0, 0] == 4
 
 
+def test_a_sample_that_has_just_left_the_ring_does_not_land_on_the_newest_step() -> None:
+    window = UsageWindow(WORKLOADS, RESOURCES, STEP_S, START_S)
+    window.push(block_of(column(1), START_S + STEP_SPAN_S))
+    window.push(block_of(column(7), START_S))
+    assert window.lag(0)[0, 0] == 1
+    window.push(block_of(column(8), START_S + STEP_S))
+    assert window.lag(window.steps - 1)[0, 0] == 8
+
+
 def test_a_correction_replaces_but_a_gap_does_not() -> None:
     window = UsageWindow(WORKLOADS, RESOURCES, STEP_S, START_S)
     end_s = START_S + STEP_S
@@ -301,13 +310,17 @@ def test_an_empty_window_knows_nothing() -> None:
 def test_load_hours_fills_gaps_only_and_reaches_as_far_as_the_ring() -> None:
     window = UsageWindow(WORKLOADS, RESOURCES, STEP_S, START_S)
     window.push(block_of(column(1, 1, 1, 1), START_S + HOUR_S))
-    mean, peak = (np.full((HOURS + 5, 2, 2), v, dtype=np.float32) for v in (2, 7))
-    window.load_hours(mean, peak, START_S + HOUR_S)
+    peak = np.repeat(np.arange(HOURS + 5, dtype=np.float32), 4).reshape(-1, 2, 2)
+    window.load_hours(peak / 2, peak, START_S + HOUR_S)
+    newest = HOURS + 4
     assert window.hour_max(0)[0, 0] == 1
-    assert window.hour_max(1)[0, 0] == 7
-    assert window.hour_mean(HOURS - 1)[0, 0] == 2
+    assert window.hour_max(1)[0, 0] == newest - 1
+    assert window.hour_mean(HOURS - 1)[0, 0] == 5 / 2
     assert window.peak(0)[0, 0] == 1
-    assert window.peak(2)[0, 0] == 7
+    assert window.peak(2)[0, 0] == newest - 1
+    empty = UsageWindow(WORKLOADS, RESOURCES, STEP_S, START_S + HOUR_S)
+    empty.load_hours(peak / 2, peak, START_S + HOUR_S)
+    assert empty.hour_max(0)[0, 0] == newest
 
 
 def test_loaded_hours_survive_a_back_fill_that_knows_only_a_part_of_them() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pla.core.plan import Outcome, Reason, Resize, Skip
-from pla.ports import ActuatorError, Lease
+from pla.ports import ActuatorError, Lease, Override
 
 MIB = 2.0**20
 STEP_S = 300
@@ -106,11 +106,23 @@ def test_a_held_down_step_raises_once_however_often_one_ticks(make_world: MakeWo
     assert amounts(world)[0, 0] == 1.5
     for _ in range(20):
         world.pass_s(10)
-        world.tick()
+        # Nor is it taken back before a step has shown whether it is enough.
+        assert world.tick().recommendation.target[0, 0] == 1.5
     assert amounts(world)[0, 0] == 1.5
     world.clock.wall_s = np.ceil(world.clock.wall_s / STEP_S) * STEP_S - STEP_S
     world.run()
     assert 2.25 <= amounts(world)[0, 0] < 3.0
+
+
+def test_a_step_before_a_shrink_is_not_held_down_by_what_is_left(make_world: MakeWorld) -> None:
+    world = make_world([[0.5, 85 * MIB]], [[0.7, 100 * MIB]], interval_s=10, history=2)
+    until_s = world.clock.now_s() + 3600
+    world.store.wanted = [Override("sim://sim-0", "cpu", 0.5, None, None, until_s, "", "ann")]
+    world.tick()
+    assert amounts(world)[0, 0] == 0.5
+    world.pass_s(10)
+    world.tick()
+    assert not world.state.window.recent_censored(2).any()
 
 
 def test_a_held_down_step_raises_once_while_the_source_is_down(

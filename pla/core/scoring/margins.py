@@ -90,8 +90,8 @@ class Sweep:
 
 
 def sweep(
-    usage: Floats,
-    amount: Floats,
+    usage: NDArray[np.floating],
+    amount: NDArray[np.floating],
     floor: float,
     factors: Floats = FACTORS,
     constants: Floats = CONSTANTS,
