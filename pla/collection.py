@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from pla.core.fleet import Fleet, Floats, UsageBlock
+from pla.core.resources import kills
 from pla.core.situation import Situation, plausible
+from pla.core.window import HOUR_S
 from pla.observation import Observation
 from pla.ports import MetricsSource, SourceError
 from pla.settings import Settings
@@ -109,6 +111,9 @@ def _mark_held_down(
     known = observation.capped & (in_force_s < block.end_s) & (amounts > 0)
     cap = np.where(known, amounts * settings.policy.censored_ratio, np.inf)
     block.censored[-1] |= block.values[-1] >= cap.T
+    # A platform reports what was used on average; what killed needed at least the amount there was.
+    killed = block.killed[-1][None, :] & (known & kills(observation.fleet.resources)[None, :]).T
+    np.fmax(block.values[-1], amounts.T, out=block.values[-1], where=killed, casting="same_kind")
 
 
 def _situate(
@@ -129,13 +134,18 @@ def _situate(
     seen_s = window.last_seen_s.T.astype(np.float64)
     recent_s = settings.policy.recent_peak_s
     recent = min(max(int(recent_s) // window.step_s, 1), window.steps)
+    peak = window.recent_max(recent).T.astype(np.float64)
     held, answered = window.censored_lag(0).T, in_force_s >= window.end_s
     missing = window.end_s + window.step_s <= now_s
     killed_s = window.killed_s[:, None]
     return Situation(
         current=observation.fleet.workload_current(),
         usage=np.where((held & answered) | missing, np.nan, window.lag(0).T.astype(np.float64)),
-        recent_peak=window.recent_max(recent).T.astype(np.float64),
+        recent_peak=np.where(
+            observation.capped & kills(window.resources)[None, :],
+            np.fmax(window.peak(max(int(settings.policy.kill_peak_s) // HOUR_S - 1, 0)).T, peak),
+            peak,
+        ),
         stored_peak=state.stored_peak(),
         band=state.band,
         censored=held & ~answered,

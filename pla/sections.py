@@ -109,6 +109,12 @@ class PolicySettings(Section):
     shrink_deadband: float = Field(0.8, gt=0, lt=1, description="Shrink only below this share.")
     incompressible_margin: float = Field(0.1, ge=0, le=2, description="Above the recent peak.")
     recent_peak_s: float = Field(1800.0, gt=0, le=48 * 3600, description="What recent means [s].")
+    kill_quantile: float = Field(
+        0.999, gt=0.5, lt=1, description="Least forecast quantile where a hard cap kills (memory)."
+    )
+    kill_peak_s: float = Field(
+        86_400.0, gt=0, le=7 * 86_400, description="What recent means where a hard cap kills [s]."
+    )
     stale_raise_factor: float = Field(3.0, ge=1, description="x stale_after: raise to the peak.")
 
 

@@ -161,6 +161,7 @@ def rules_of(settings: Settings) -> Rules:
         censored_ratio=chosen.censored_ratio,
         shrink_deadband=chosen.shrink_deadband,
         incompressible_margin=chosen.incompressible_margin,
+        kill_quantile=chosen.kill_quantile,
         stale_after_s=settings.tick.stale_after_s,
         stale_raise_factor=chosen.stale_raise_factor,
     )

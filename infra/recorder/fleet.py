@@ -31,17 +31,15 @@ class CommandLog:
     Trace time, real second, workload, what, and the command line without machine paths.
     """
 
-    def __init__(self, file: TextIO, clock: Clock, run: Path) -> None:
-        self._file, self._clock, self._run, self._lock = file, clock, run, threading.Lock()
+    def __init__(self, file: TextIO, clock: Clock, run: Path, out: Path) -> None:
+        self._file, self._clock, self._lock = file, clock, threading.Lock()
+        places = ((run, "$RUN"), (out, "$OUT"), (sys.executable, "python"), (REPO, "$REPO"))
+        self._words = [(str(place), word) for place, word in places]
 
     def write(self, workload: str, what: str, detail: Sequence[str] | str = "") -> None:
         """Appends a line."""
         text = detail if isinstance(detail, str) else shlex.join(detail)
-        for path, word in (
-            (str(self._run), "$RUN"),
-            (sys.executable, "python"),
-            (str(REPO), "$REPO"),
-        ):
+        for path, word in self._words:
             text = text.replace(path, word)
         real_s = time.monotonic() - self._clock.t0_s
         with self._lock:

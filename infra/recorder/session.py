@@ -80,7 +80,7 @@ def record(plan: Plan, out: Path) -> dict[str, Any]:
         for name in [*sites, LOADGEN]:
             groups.create(name)
         with (spool / "commands.log").open("a") as file:
-            log = CommandLog(file, clock, run)
+            log = CommandLog(file, clock, run, out)
             (spool / "output").mkdir()
             fleet = Fleet(groups, sites, _specs(plan, clock, spool), log, spool / "output")
             sampler = Sampler(groups, list(sites), _storage(sites), clock, spool)

@@ -23,6 +23,7 @@ class Rules:
     censored_ratio: float = 0.95
     shrink_deadband: float = 0.8
     incompressible_margin: float = 0.1
+    kill_quantile: float = 0.999
     stale_after_s: float = 300.0
     stale_raise_factor: float = 3.0
 
@@ -34,7 +35,8 @@ class Situation:
     Attributes:
         current: amount in force [unit].
         usage: the newest closed step [unit].
-        recent_peak: largest usage of the recent past (`PolicySettings.recent_peak_s`) [unit].
+        recent_peak: largest usage of the recent past (`PolicySettings.recent_peak_s`; where running
+            into a hard cap kills, of the longer `kill_peak_s`) [unit].
         stored_peak: largest usage of the last seven days [unit].
         band: what the former forecast allowed for the newest step, at the tier's quantile [unit].
         censored: usage was held down in the newest step.

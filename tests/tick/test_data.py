@@ -48,13 +48,16 @@ def test_a_night_time_size_does_not_meet_the_morning_blind(
     world.tick()
     busy.clear()
     world.run(40)
-    assert (amounts(world) < [[1.0, 100 * MIB]]).all()
+    # Memory keeps the day's peak, because running into its cap kills; CPU has gone down.
+    assert amounts(world)[0, 0] < 1.0
+    assert amounts(world)[0, 1] >= 300 * MIB
     world.source.broken = source_error
     before = amounts(world).copy()
     world.run(9)  # 2700 s: not yet longer than 3 x stale_after
     np.testing.assert_array_equal(amounts(world), before)
     report = world.run()
-    assert amounts(world).tolist() == [[3.0, 300 * MIB]]
+    assert amounts(world)[0, 0] == 3.0
+    assert amounts(world)[0, 1] == before[0, 1]
     assert report.recommendation.reason[0, 0] == Reason.STALE_HOLD | Reason.STALE_RAISE
 
 
