@@ -14,7 +14,6 @@ from actuators.simulator import (
 )
 from pla.actuation import Crew, Fence
 from pla.backtest.replay import FOREVER, ReplayStore
-from pla.clock import SystemClock
 from pla.ports import Forecaster
 from pla.settings import Settings
 from pla.tick import Ports, StepWrapper, TickReport, TickState, run_step, run_tick
@@ -36,7 +35,8 @@ class ClosedLoop:
             source=SimulatorSource(self.cluster, clock),
             actuators=(SimulatorActuator(self.cluster, clock, tiers),),
             store=ReplayStore(),
-            crew=Crew(SystemClock()),
+            # The cluster's own clock: it judges deadlines by it.
+            crew=Crew(clock),
             clock=clock,
         )
         self.state = TickState.fresh(
