@@ -24,6 +24,6 @@ def main() -> None:
         sys.executable, "-m", "pla.cli", "backtest", *map(str, traces),
         "--workloads", str(folder / "bitbrains_clean_vms.txt"),
         "--train-until", "2013-08-11", "--start", "2013-08-11", "--end", "2013-08-20",
-        "--policy", "all",
+        "--policy", "all", "--tier", "burstable,standard,critical",
     ]  # fmt: skip
     subprocess.run(command, check=True)
