@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import statistics
@@ -55,9 +56,7 @@ def _print_runs(database: Path) -> None:
     )
     late = sorted((start - due).total_seconds() for due, start, _ in ticks)
     by_start = sorted(ticks, key=lambda run: run[1])
-    overlaps = sum(
-        former[2] > later[1] for former, later in zip(by_start, by_start[1:], strict=False)
-    )
+    overlaps = sum(former[2] > later[1] for former, later in itertools.pairwise(by_start))
     others = len(runs) - len(ticks)
     print(
         f"completed: {len(ticks)} predict-and-actuate, {others} retrain; started after schedule "
