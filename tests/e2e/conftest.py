@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STEP_S = 300
 TTL_S = 2.0
+PATIENCE_S = 180.0
+"""A process that says nothing for so long hangs, and is killed: the test fails then."""
 
 
 def _write_trace(path: Path) -> None:
@@ -94,13 +97,38 @@ class World:
         self.processes.append(process)
         return process
 
+    def stop(self, process: subprocess.Popen[str]) -> None:
+        """SIGSTOP `process` at a moment in which it holds no lock on the store's file.
+
+        A process that is stopped inside a transaction of SQLite holds its lock: then nobody writes
+        anything until it continues or dies, which is safe, and not what these tests are about.
+        """
+        for _ in range(50):
+            process.send_signal(signal.SIGSTOP)
+            connection = sqlite3.connect(self.folder / "home" / "store.db", timeout=0.5)
+            try:
+                connection.execute("begin immediate")
+                connection.rollback()
+                return
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.1)
+            finally:
+                connection.close()
+        raise AssertionError("the process holds the store's lock all the time")
+
 
 def wait_for_line(process: subprocess.Popen[str], accept: Callable[[str], bool]) -> str:
-    """The next line that `accept` takes; fails when the process ends first."""
+    """The next line that `accept` takes; fails when the process ends, or is silent for long."""
     assert process.stdout is not None
-    for line in process.stdout:
-        if accept(line):
-            return line
+    watchdog = threading.Timer(PATIENCE_S, process.kill)
+    watchdog.start()
+    try:
+        for line in process.stdout:
+            if accept(line):
+                return line
+    finally:
+        watchdog.cancel()
     raise AssertionError(f"the process ended with {process.wait()} before the awaited line")
 
 

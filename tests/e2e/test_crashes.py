@@ -79,7 +79,7 @@ def test_a_leader_that_was_stopped_and_continues_writes_nothing(
     line_of(leader, acted)
     standby = world.ticker()
     line_of(standby, lambda line: line.startswith("tick False"))
-    leader.send_signal(signal.SIGSTOP)
+    world.stop(leader)
     line_of(standby, acted)  # it has taken over: the lease ran out
     before = len(world.decisions())
     epochs = {d["epoch"] for d in world.decisions()}
