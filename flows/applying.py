@@ -6,9 +6,11 @@ a part is written again only if its declaration has changed since.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from typing import Any
+from uuid import UUID
 
 from prefect.automations import AutomationCore
 from prefect.client.orchestration import PrefectClient, get_client
@@ -25,9 +27,14 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.base import BaseWorker
 
 from flows.deployments import RETRAIN, Declared, declared, pools, zombie_automation
+from flows.warm.timetable import Timetable
+from pla.clock import SystemClock
 from pla.settings import Settings
 
 VARIABLE = "pla_applied"
+
+TO_FETCH_S = 2.5
+"""What a worker may need to find a run and make it ready: a poll, and some requests."""
 
 Fingerprints = dict[str, str]
 
@@ -123,22 +130,46 @@ async def _create(client: PrefectClient, item: Declared, definition: dict[str, A
     schedules = []
     if item.schedule is not None:
         schedules = [DeploymentScheduleCreate(schedule=item.schedule, active=True)]
-    await client.create_deployment(
-        flow_id=await client.create_flow_from_name(item.flow.name),
-        name=item.name,
-        schedules=schedules,
-        **definition,
+    flow_id = await client.create_flow_from_name(item.flow.name)
+    await _keep_clear_of_next(item)
+    deployment_id = await client.create_deployment(
+        flow_id=flow_id, name=item.name, schedules=schedules, **definition
     )
+    if schedules:
+        await _schedule_now(client, deployment_id)
 
 
 async def _reschedule(client: PrefectClient, item: Declared, found: DeploymentResponse) -> None:
     """Put the schedule of pla.yaml in force; one that is paused now stays paused."""
     active = any(schedule.active for schedule in found.schedules) or not found.schedules
+    await _keep_clear_of_next(item)
     for schedule in found.schedules:
         await client.delete_deployment_schedule(found.id, schedule.id)
     if item.schedule is not None:
         wanted = DeploymentScheduleCreate(schedule=item.schedule, active=active)
         await client.create_deployment_schedules(found.id, [wanted])
+        await _schedule_now(client, found.id)
+
+
+async def _keep_clear_of_next(item: Declared) -> None:
+    """Let a time pass that comes too soon: a run made just before it is due starts late."""
+    if item.schedule is None or item.schedule.interval.total_seconds() <= TO_FETCH_S:
+        return
+    timetable = Timetable.every(item.schedule.interval.total_seconds())
+    now_s = SystemClock().now_s()
+    due_s = await timetable.next_after(now_s)
+    if due_s is not None and due_s - now_s < TO_FETCH_S:
+        await asyncio.sleep(due_s - now_s)
+
+
+async def _schedule_now(client: PrefectClient, deployment_id: UUID) -> None:
+    """Have the next runs made at once; Prefect's scheduler would come by seconds later."""
+    await client.request(
+        "POST",
+        "/deployments/{id}/schedule",
+        path_params={"id": str(deployment_id)},
+        json={"min_runs": 3},
+    )
 
 
 # -- the automation ------------------------------------------------------------------------
