@@ -20,6 +20,9 @@ from pla.settings import Settings
 from pla.sources.trace import Trace, TraceSource
 from pla.tick import Ports, TickState, run_tick
 
+PREDICTIVE = "predictive"
+"""The name of PLA's own policy."""
+
 Progress = Callable[[str, float], None]
 """Called with a policy's name and the share of it that is done."""
 
@@ -34,7 +37,7 @@ def replay_predictive(
     forecaster: Forecaster,
     settings: Settings,
     progress: Progress = silent,
-    name: str = "predictive",
+    name: str = PREDICTIVE,
     tiers: Bytes | None = None,
 ) -> Replayed:
     """The amounts that the very tick of the live system puts in force.
@@ -136,13 +139,15 @@ def policies_of(wanted: str) -> Iterable[str]:
     """`all`, a name, or several separated by commas, as names.
 
     Raises:
-        ValueError: an unknown name; it lists those there are.
+        ValueError: an unknown name (it lists those there are), or no such window.
     """
-    known = ("predictive", *baselines.NAMES)
     if wanted == "all":
-        return known
+        return (PREDICTIVE, *baselines.NAMES)
     names = [name.strip() for name in wanted.split(",")]
     for name in names:
-        if name not in known and not name.startswith("max:"):
-            raise ValueError(f"--policy {name!r}: known are {', '.join(known)}, and max:WINDOW")
+        if name != PREDICTIVE:
+            try:
+                baselines.maker(name)
+            except ValueError as error:
+                raise ValueError(f"--policy: {error}; or {PREDICTIVE}, or all") from None
     return names

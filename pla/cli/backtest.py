@@ -17,13 +17,17 @@ from rich.table import Table
 
 from pla.backtest import report as reporting
 from pla.backtest import run as replays
-from pla.backtest.report import Result
+from pla.backtest.evaluation import Result, evaluate
+from pla.backtest.run import PREDICTIVE
 from pla.backtest.spec import Replayed, Spec
 from pla.cli.console import ConfigOption, JsonOption, err, fail, out, print_json
 from pla.core.fleet import tier_index
 from pla.core.scoring import RATES
 from pla.settings import Settings, load
 from pla.sources import trace as traces
+
+STRATA_RATE = 0.01
+"""Violation rate at which the table of strata is."""
 
 
 def backtest(
@@ -79,7 +83,7 @@ def backtest(
     results = [
         result
         for one in replayed
-        for result in reporting.evaluate(one, usage, spec, promise.get(one.policy, promises[0]))
+        for result in evaluate(one, usage, spec, promise.get(one.policy, promises[0]))
     ]
     if allocations is not None:
         rows = reporting.write_allocations(allocations, replayed, spec, loaded)
@@ -89,6 +93,7 @@ def backtest(
         return
     for name in spec.resources:
         out.print(_table(results, name))
+        out.print(_strata_table(results, name))
     _print_forecast(results)
 
 
@@ -99,7 +104,7 @@ def _promise(spec: Spec, settings: Settings) -> float:
 
 def _predictive(spec: Spec, specs: list[Spec]) -> str:
     """The row's name: with its tier where there are several."""
-    return "predictive" if len(specs) == 1 else f"predictive:{spec.tier}"
+    return PREDICTIVE if len(specs) == 1 else f"{PREDICTIVE}:{spec.tier}"
 
 
 def _replay(
@@ -113,12 +118,12 @@ def _replay(
             def advance(policy: str, share: float, task: int = task) -> None:
                 bar.update(task, completed=share)  # type: ignore[arg-type]
 
-            if name != "predictive":
+            if name != PREDICTIVE:
                 replayed.append(replays.replay_baseline(name, trace, specs[0], advance))
                 continue
             from pla.training.on_trace import trained_on
 
-            bar.update(task, description="predictive: training")
+            bar.update(task, description=f"{PREDICTIVE}: training")
             forecaster = trained_on(trace, specs[0], settings)
             for spec in specs:
                 row = _predictive(spec, specs)
@@ -186,6 +191,21 @@ def _table(results: list[Result], resource: str) -> Table:
     return table
 
 
+def _strata_table(results: list[Result], resource: str) -> Table:
+    rows = [result for result in results if result.resource == resource]
+    kinds = list(rows[0].strata)
+    table = Table(
+        "policy",
+        *(f"{kind} ({len(rows[0].strata[kind].rows)})" for kind in kinds),
+        title=f"{resource}: excess at SLO attainment of {STRATA_RATE:.0%}, each kind of workload "
+        "with a margin of its own",
+    )
+    for result in rows:
+        excesses = (result.excess(STRATA_RATE, stratum=kind) for kind in kinds)
+        table.add_row(result.policy, *(_number(excess) for excess in excesses))
+    return table
+
+
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1e6 else "-"
 
@@ -193,7 +213,7 @@ def _number(value: float) -> str:
 def _ratios(results: list[Result]) -> list[dict[str, object]]:
     """PLA's excess relative to the best tuned baseline's, per resource and rate."""
     found: list[dict[str, object]] = []
-    for ours in (r for r in results if r.policy.startswith("predictive")):
+    for ours in (r for r in results if r.policy.startswith(PREDICTIVE)):
         for rate in RATES:
             rival = reporting.best_baseline(results, ours.resource, rate)
             if rival is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pla.backtest.report import Result
+from pla.backtest.evaluation import Result
 from pla.core.scoring import RATES
 
 if TYPE_CHECKING:

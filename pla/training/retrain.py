@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pla import platforms as platforms_module
-from pla.backtest import report as reporting
 from pla.backtest import run as replays
-from pla.backtest.report import Result
+from pla.backtest.evaluation import Result, evaluate
 from pla.backtest.rivals import PolicyForecaster
 from pla.backtest.spec import Spec
 from pla.clock import SystemClock
@@ -198,7 +197,7 @@ def _backtest(
     for name, forecaster in models:
         progress(f"backtest: {name}")
         replayed = replays.replay_predictive(trace, spec, forecaster, settings, name=name)
-        results += reporting.evaluate(replayed, met, spec, promise, groups)
+        results += evaluate(replayed, met, spec, promise, groups)
     return results
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pla.backtest import report
+from pla.backtest.evaluation import UTILISATION, evaluate
 from pla.backtest.run import actual, policies_of, replay_baseline, replay_predictive
 from pla.backtest.spec import Replayed, Spec, peaks_ahead, resize_count
 from pla.core.baselines import NAMES
@@ -105,7 +106,7 @@ def test_the_predictive_policy_is_cheaper_than_the_request_and_keeps_its_promise
 ) -> None:
     forecaster = trained_on(trace, spec, settings)
     ours = replay_predictive(trace, spec, forecaster, settings)
-    results = report.evaluate(ours, actual(trace, spec), spec, promise=0.01)
+    results = evaluate(ours, actual(trace, spec), spec, promise=0.01)
     for result in results:
         assert result.score.violation_rate < 0.03
         assert result.score.excess < 2.0
@@ -128,7 +129,7 @@ def test_baselines_are_causal_too(trace: Trace, spec: Spec, name: str) -> None:
 
 def test_the_oracle_never_violates_and_never_wastes(trace: Trace, spec: Spec) -> None:
     replayed = replay_baseline("oracle", trace, spec)
-    for result in report.evaluate(replayed, actual(trace, spec), spec, 0.01):
+    for result in evaluate(replayed, actual(trace, spec), spec, 0.01):
         assert result.score.violation_rate == 0.0
         assert result.score.excess == pytest.approx(0.0, abs=1e-6)
 
@@ -139,7 +140,7 @@ def test_a_lead_shifts_effects_and_what_they_are_scored_on(trace: Trace, spec: S
     at = (later.start_s + later.lead_s - trace.start_s) // STEP_S
     np.testing.assert_array_equal(actual(trace, later)[0], trace.values[at])
     oracle = replay_baseline("oracle", trace, later)
-    scores = report.evaluate(oracle, actual(trace, later), later, 0.01)
+    scores = evaluate(oracle, actual(trace, later), later, 0.01)
     assert all(result.score.violation_rate == 0 for result in scores)
 
 
@@ -166,9 +167,26 @@ def test_a_contradictory_period_is_refused(spec: Spec, change: dict[str, int], w
 
 def test_policies_are_named_or_all() -> None:
     assert next(iter(policies_of("all"))) == "predictive"
-    assert policies_of("vpa, max:45m") == ["vpa", "max:45m"]
-    with pytest.raises(ValueError, match="known are predictive, persistence"):
+    wanted = "vpa, max:45m, seasonal:30m"
+    assert policies_of(wanted) == ["vpa", "max:45m", "seasonal:30m"]
+    with pytest.raises(ValueError, match="no policy 'magic': there are persistence"):
         policies_of("magic")
+    with pytest.raises(ValueError, match="'soon' is no duration"):
+        policies_of("max:soon")
+
+
+def test_every_kind_of_workload_is_scored_apart(trace: Trace, spec: Spec) -> None:
+    replayed = replay_baseline("max:3h", trace, spec)
+    result = evaluate(replayed, actual(trace, spec), spec, 0.01)[0]
+    thirds = [result.strata[name].rows for name in UTILISATION]
+    assert sorted(np.concatenate(thirds).tolist()) == list(range(12))
+    level = np.nanmean(actual(trace, spec)[:, 0], axis=0)
+    assert level[thirds[0]].max() < level[thirds[2]].min()
+    told = result.to_dict()["strata"]["busy third"]
+    assert told["workloads"] == len(thirds[2])
+    assert told["excess_at_slo_attainment"]["1.0%"] == result.excess(0.01, stratum="busy third")
+    alone = result.sweep.excess_at(0.01, rows=thirds[2])[0]
+    assert told["excess_at_slo_attainment"]["1.0%"] == alone
 
 
 def test_allocations_are_written_as_the_contract_says(

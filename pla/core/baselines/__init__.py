@@ -24,7 +24,7 @@ from pla.core.baselines.vpa import Vpa
 from pla.core.baselines.vpa_updater import VpaUpdater
 from pla.core.fleet import Floats
 
-__all__ = ["NAMES", "Baseline", "Oracle", "Setting", "make", "window_s"]
+__all__ = ["NAMES", "Baseline", "Oracle", "Setting", "make", "maker", "window_s"]
 
 
 class Baseline(Protocol):
@@ -42,7 +42,7 @@ class Baseline(Protocol):
         """The amount for the coming time, (workload, resource) [unit]; NaN = no opinion yet."""
 
 
-WINDOWS = ("10m", "30m", "1h", "3h", "6h", "12h", "24h", "7d")
+WINDOWS = ("10m", "30m", "1h", "2h", "3h", "6h", "12h", "24h", "7d")
 """Of the rolling maxima that `NAMES` lists."""
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -88,21 +88,31 @@ _MAKERS: dict[str, Callable[[str, Setting], Baseline]] = {
 NAMES: tuple[str, ...] = tuple(_MAKERS)
 
 
-def make(
-    name: str, resources: tuple[str, ...], workloads: int, step_s: int, request: Floats
-) -> Baseline:
-    """The policy called `name`.
+def maker(name: str) -> Callable[[str, Setting], Baseline]:
+    """What makes the policy called `name`.
 
     Besides `NAMES`, `max:WINDOW` takes any duration, and `seasonal:HOLD` covers more than one step.
 
     Raises:
         ValueError: there is no such policy (it lists those there are), or no such duration.
     """
-    setting = Setting(resources, workloads, step_s, request)
     if name in _MAKERS:
-        return _MAKERS[name](name, setting)
-    if name.startswith("max:"):
-        return _rolling_max(name, setting)
-    if name.startswith("seasonal:"):
-        return _seasonal(name, setting)
-    raise ValueError(f"no baseline {name!r}: there are {', '.join(NAMES)}, and max:WINDOW")
+        return _MAKERS[name]
+    for prefix, make_it in (("max:", _rolling_max), ("seasonal:", _seasonal)):
+        if name.startswith(prefix):
+            window_s(name.removeprefix(prefix))
+            return make_it
+    raise ValueError(
+        f"no policy {name!r}: there are {', '.join(NAMES)}, max:WINDOW and seasonal:HOLD"
+    )
+
+
+def make(
+    name: str, resources: tuple[str, ...], workloads: int, step_s: int, request: Floats
+) -> Baseline:
+    """The policy called `name` for so many workloads, with `request` (workload, resource) [unit].
+
+    Raises:
+        ValueError: see `maker`.
+    """
+    return maker(name)(name, Setting(resources, workloads, step_s, request))
