@@ -17,11 +17,12 @@ from typing import Self
 import numpy as np
 
 from pla import snapshot
-from pla.actuation import Crew, Fence
+from pla.actuation import Fence
+from pla.champion import ChampionWatch, why_unfit
 from pla.clock import SystemClock
 from pla.core.window import HOUR_S
+from pla.crew import Crew
 from pla.forecasting.baseline import BaselineForecaster
-from pla.forecasting.forecaster import BundleForecaster
 from pla.platforms import connect
 from pla.ports import (
     Forecaster,
@@ -29,7 +30,6 @@ from pla.ports import (
     LeaseLost,
     ModelRegistry,
     Override,
-    RegistryError,
     Store,
     StoreError,
 )
@@ -44,55 +44,6 @@ LEASE = "tick"
 PEAKS = "peaks"
 CHAMPION = "champion"
 SAVE_EVERY_S = 600.0
-
-
-class ChampionWatch:
-    """Follows the alias `champion` between ticks, in a thread of its own.
-
-    A registry that is down, or a model that cannot be used, leaves the model in memory in force;
-    `trouble` says what is wrong, in words, until it is over.
-    """
-
-    def __init__(self, registry: ModelRegistry) -> None:
-        self._registry = registry
-        self._thread: threading.Thread | None = None
-        self._ready: Forecaster | None = None
-        self.trouble: str | None = None
-
-    def look(self, version: str | None) -> None:
-        """Start looking whether the champion is still `version`; returns at once."""
-        if self._thread is not None and self._thread.is_alive():
-            return
-        self._thread = threading.Thread(
-            target=self._look, args=(version,), name="champion-watch", daemon=True
-        )
-        self._thread.start()
-
-    def take(self) -> Forecaster | None:
-        """The new champion, once it has been loaded; None while there is none."""
-        ready, self._ready = self._ready, None
-        return ready
-
-    def wait(self, seconds: float) -> None:
-        """Wait for a look under way, at most `seconds`."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-
-    def _look(self, version: str | None) -> None:
-        try:
-            champion = self._registry.champion_version()
-            if champion is not None and champion != version:
-                self._ready = self._registry.load(champion)
-            self.trouble = None
-        except RegistryError as error:
-            self.trouble = str(error)
-
-    def recall(self, version: str) -> None:
-        """Take the former champion `version` from the cache: the registry did not answer."""
-        try:
-            self._ready = self._registry.load(version)
-        except RegistryError as error:
-            self.trouble = f"{self.trouble}; {error}"
 
 
 class Runtime:
@@ -168,7 +119,7 @@ class Runtime:
         """Take a champion that has been loaded, and start looking for the next."""
         fresh = self._watch.take()
         if fresh is not None:
-            self._unfit = _why_unfit(fresh, self.settings)
+            self._unfit = why_unfit(fresh, self.settings)
             if self._unfit is None:
                 self._adopt(fresh)
         self._watch.look(self.model_version)
@@ -313,21 +264,6 @@ class Runtime:
                 self.store.save_state(CHAMPION, self.model_version.encode(), guard)
         except (StoreError, LeaseLost) as error:
             log.warning("calibration and peaks are not saved this time: %s", error)
-
-
-def _why_unfit(forecaster: Forecaster, settings: Settings) -> str | None:
-    """Why a model cannot serve these ticks, or None: it must forecast what an amount covers."""
-    if not isinstance(forecaster, BundleForecaster):
-        return None
-    bundle = forecaster.bundle
-    trained = bundle.step_s, bundle.lead_s, bundle.hold_s
-    asked = settings.tick.step_s, settings.tick.lead_s, settings.hold_s
-    if trained == asked:
-        return None
-    return (
-        f"model {forecaster.model_version} was trained for (step, lead, hold) = {trained} s, the "
-        f"configuration asks for {asked} s; retrain (`pla train`) after changing tick.*"
-    )
 
 
 def _calibration_key(forecaster: Forecaster) -> str:

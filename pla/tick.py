@@ -13,12 +13,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from pla import wishes
-from pla.actuation import Crew, Fence, carry_out
+from pla.actuation import Fence, carry_out
 from pla.collection import collect
 from pla.core import planner, policy
 from pla.core.fleet import Fleet, Forecast, Tier
 from pla.core.plan import DONE, Outcome, Plan, Recommendation
 from pla.core.situation import Rules, Situation
+from pla.crew import Crew
 from pla.observation import Observation, merge
 from pla.ports import (
     Actuator,

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from pla.actuation import Crew, Fence
+from pla.actuation import Fence
 from pla.backtest.replay import FOREVER, ReplayActuator, ReplayClock, ReplayStore
 from pla.backtest.spec import Replayed, Spec, peaks_ahead, resize_count
 from pla.core import baselines
 from pla.core.fleet import Bytes, Floats, tier_index
+from pla.crew import Crew
 from pla.ports import Forecaster
 from pla.settings import Settings
 from pla.sources.trace import Trace, TraceSource

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ARRAY, Column, Connection, Row, bindparam, cast, func, literal, select, text
@@ -11,6 +12,8 @@ from sqlalchemy import ARRAY, Column, Connection, Row, bindparam, cast, func, li
 from pla.core.plan import OutcomeStatus
 from pla.ports import Decision
 from pla.store.schema import DECISIONS
+
+Values = tuple[Any, ...]
 
 PLANNED = "planned"
 # `planned` is a change whose outcome was lost with its process: it may have been made.
@@ -20,37 +23,35 @@ _CHANGED = (OutcomeStatus.APPLIED.value, OutcomeStatus.ACCEPTED.value, PLANNED)
 def insert(connection: Connection, decisions: Sequence[Decision]) -> list[int]:
     """Write `decisions` (at least one); returns their row numbers, in order."""
     numbers = _new_numbers(connection, len(decisions))
-    values = [_values(*pair) for pair in zip(numbers, decisions, strict=True)]
+    rows = [_values(*pair) for pair in zip(numbers, decisions, strict=True)]
+    columns = list(DECISIONS.columns)
+    names = [column.name for column in columns]
     if connection.dialect.name == "postgresql":
-        columns = list(DECISIONS.columns)
-        rows = _as_table(columns, values)
-        names = [column.name for column in columns]
-        connection.execute(DECISIONS.insert().from_select(names, select(rows)))
+        new = select(_as_table(columns, rows))
+        connection.execute(DECISIONS.insert().from_select(names, new))
     else:
-        _many(connection, DECISIONS.insert(), values)
+        _many(connection, DECISIONS.insert(), names, rows)
     return numbers
 
 
 def settle(connection: Connection, results: Sequence[tuple[int, str, float, str]]) -> None:
     """Write the outcomes `(row, status, amount, message)`; a row that has its outcome keeps it."""
-    values = [
-        {"id": int(row), "status": status, "amount": _known(amount), "message": _storable(message)}
+    rows = [
+        (int(row), status, _known(amount), _storable(message))
         for row, status, amount, message in results
     ]
     named = DECISIONS.c
+    columns = [named.id, named.status, named.amount, named.message]
     update = DECISIONS.update().where(named.status == PLANNED)
     if connection.dialect.name == "postgresql":
-        rows = _as_table([named.id, named.status, named.amount, named.message], values)
-        new = {name: rows.c[name] for name in ("status", "amount", "message")}
-        connection.execute(update.where(named.id == rows.c.id).values(new))
+        table = _as_table(columns, rows)
+        new = {column.name: table.c[column.name] for column in columns[1:]}
+        connection.execute(update.where(named.id == table.c.id).values(new))
     else:
         # The names of the table's own columns are taken in an UPDATE's parameters.
-        new = {name: bindparam(f"new_{name}") for name in ("status", "amount", "message")}
-        _many(
-            connection,
-            update.where(named.id == bindparam("new_id")).values(new),
-            [{f"new_{name}": value for name, value in row.items()} for row in values],
-        )
+        new = {column.name: bindparam(f"new_{column.name}") for column in columns[1:]}
+        update = update.where(named.id == bindparam("new_id")).values(new)
+        _many(connection, update, [f"new_{column.name}" for column in columns], rows)
 
 
 def newest(connection: Connection, workload: str | None, limit: int) -> list[Decision]:
@@ -96,24 +97,29 @@ def _new_numbers(connection: Connection, count: int) -> list[int]:
     return list(range(last + 1, last + 1 + count))
 
 
-def _many(connection: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _many(
+    connection: Connection, statement: Any, names: Sequence[str], rows: Sequence[Values]
+) -> None:
     """`statement` once per row (SQLite), with the driver's own `executemany`.
 
     SQLAlchemy's would build each row's parameters anew, which takes longer than writing them.
+    `names` are the parameters that a row's values are for; the others are constants.
     """
     compiled = statement.compile(dialect=connection.dialect)
-    order, constant = compiled.positiontup, compiled.params
-    connection.exec_driver_sql(
-        str(compiled),
-        [tuple(row[name] if name in row else constant[name] for name in order) for row in rows],
-    )
+    order = compiled.positiontup
+    if list(order) != list(names):
+        others = [name for name in order if name not in names]
+        constants = tuple(compiled.params[name] for name in others)
+        pick = itemgetter(*([*names, *others].index(name) for name in order))
+        rows = [pick(row + constants) for row in rows]
+    connection.exec_driver_sql(str(compiled), list(rows))
 
 
-def _as_table(columns: Sequence[Column[Any]], rows: Sequence[Mapping[str, Any]]) -> Any:
+def _as_table(columns: Sequence[Column[Any]], rows: Sequence[Values]) -> Any:
     """`rows` as one array parameter per column (PostgreSQL): one round trip, one statement."""
     arrays = [
-        cast(literal([row[column.name] for row in rows], ARRAY(column.type)), ARRAY(column.type))
-        for column in columns
+        cast(literal(list(values), ARRAY(column.type)), ARRAY(column.type))
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True)
     ]
     return (
         func.unnest(*arrays)
@@ -122,23 +128,24 @@ def _as_table(columns: Sequence[Column[Any]], rows: Sequence[Mapping[str, Any]])
     )
 
 
-def _values(number: int, decision: Decision) -> dict[str, Any]:
+def _values(number: int, decision: Decision) -> Values:
+    """The row of `decision`, in the order of the table's columns."""
     # float() and int(): the drivers do not take numpy's scalars.
-    return {
-        "id": number,
-        "at_s": float(decision.at_s),
-        "epoch": int(decision.epoch),
-        "instance": decision.instance,
-        "workload": decision.workload,
-        "resource": decision.resource,
-        "current": _known(decision.current),
-        "target": _known(decision.target),
-        "amount": _known(decision.amount),
-        "reason": decision.reason,
-        "status": decision.status,
-        "message": _storable(decision.message),
-        "model_version": decision.model_version,
-    }
+    return (
+        number,
+        float(decision.at_s),
+        int(decision.epoch),
+        decision.instance,
+        decision.workload,
+        decision.resource,
+        _known(decision.current),
+        _known(decision.target),
+        _known(decision.amount),
+        decision.reason,
+        decision.status,
+        _storable(decision.message),
+        decision.model_version,
+    )
 
 
 def _decision(row: Row[Any]) -> Decision:
@@ -168,4 +175,6 @@ def _number(value: float | None) -> float:
 
 def _storable(message: str) -> str:
     """`message` without what no database takes: a platform may say anything."""
+    if message.isascii() and "\0" not in message:
+        return message
     return message.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pla.actuation import Crew, Fence, carry_out
+from pla.actuation import Fence, carry_out
 from pla.core.fleet import Tier
 from pla.core.plan import Outcome, OutcomeStatus, Plan, Resize
+from pla.crew import Crew
 from pla.observation import Observation, merge
 from pla.ports import (
     Decision,

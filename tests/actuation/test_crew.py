@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pla.actuation import Crew, Job
 from pla.core.plan import Outcome, OutcomeStatus, Resize
+from pla.crew import Crew, Job
 from pla.ports import (
     ActuatorError,
 )

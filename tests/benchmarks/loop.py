@@ -12,8 +12,9 @@ from actuators.simulator import (
     SimulatorActuator,
     SimulatorSource,
 )
-from pla.actuation import Crew, Fence
+from pla.actuation import Fence
 from pla.backtest.replay import FOREVER, ReplayStore
+from pla.crew import Crew
 from pla.ports import Forecaster
 from pla.settings import Settings
 from pla.tick import Ports, StepWrapper, TickReport, TickState, run_step, run_tick

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pla.actuation import Crew, Fence
+from pla.actuation import Fence
 from pla.core.calibration import Calibration
 from pla.core.fleet import (
     Fleet,
@@ -24,6 +24,7 @@ from pla.core.fleet import (
 )
 from pla.core.plan import Outcome, OutcomeStatus, Resize
 from pla.core.window import UsageWindow
+from pla.crew import Crew
 from pla.forecasting.baseline import BaselineForecaster
 from pla.ports import Decision, FeatureBlock, FleetPart, Forecaster, Lease, Override, SourceError
 from pla.settings import Settings
