@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from pla.forecasting.forecaster import BundleForecaster
 from pla.ports import Forecaster, ModelRegistry, RegistryError
 from pla.settings import Settings
 
@@ -16,10 +15,13 @@ class ChampionWatch:
     `trouble` says what is wrong, in words, until it is over.
     """
 
-    def __init__(self, registry: ModelRegistry) -> None:
+    def __init__(self, registry: ModelRegistry, settings: Settings) -> None:
         self._registry = registry
+        self._settings = settings
         self._thread: threading.Thread | None = None
         self._ready: Forecaster | None = None
+        # A version that was refused, and why: it will not fit better when it is loaded again.
+        self._refused: tuple[str, str] | None = None
         self.trouble: str | None = None
 
     def look(self, version: str | None) -> None:
@@ -36,30 +38,59 @@ class ChampionWatch:
         ready, self._ready = self._ready, None
         return ready
 
-    def wait(self, seconds: float) -> None:
-        """Wait for a look under way, at most `seconds`."""
-        if self._thread is not None:
-            self._thread.join(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait for a look under way, at most `seconds`; whether it has ended."""
+        if self._thread is None:
+            return True
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def recall(self, version: str) -> None:
+        """Take the former champion `version`, out of the cache while the registry is away.
+
+        What keeps the present champion away stays in `trouble`.
+        """
+        why = self.trouble or "the model registry has not answered yet"
+        try:
+            fresh = self._registry.load(version)
+        except RegistryError as error:
+            self.trouble = f"{why}; {error}"
+            return
+        unfit = why_unfit(fresh, self._settings)
+        if unfit is None:
+            self._ready = fresh
+        self.trouble = why if unfit is None else f"{why}; {unfit}"
 
     def _look(self, version: str | None) -> None:
         try:
-            champion = self._registry.champion_version()
-            if champion is not None and champion != version:
-                self._ready = self._registry.load(champion)
-            self.trouble = None
+            self.trouble = self._find_trouble(version)
         except RegistryError as error:
             self.trouble = str(error)
+        except Exception as error:  # a defect of the registry's code must not end this unheard
+            self.trouble = f"model registry: {type(error).__name__}: {error}"
 
-    def recall(self, version: str) -> None:
-        """Take the former champion `version` from the cache: the registry did not answer."""
-        try:
-            self._ready = self._registry.load(version)
-        except RegistryError as error:
-            self.trouble = f"{self.trouble}; {error}"
+    def _find_trouble(self, version: str | None) -> str | None:
+        """Why the champion is not in force; None if it is, or is ready to be taken."""
+        champion = self._registry.champion_version()
+        if champion is None or champion == version:
+            self._refused = None
+            return None
+        if self._refused is not None and self._refused[0] == champion:
+            return self._refused[1]
+        fresh = self._registry.load(champion)
+        unfit = why_unfit(fresh, self._settings)
+        if unfit is None:
+            self._ready, self._refused = fresh, None
+        else:
+            self._refused = champion, unfit
+        return unfit
 
 
 def why_unfit(forecaster: Forecaster, settings: Settings) -> str | None:
     """Why a model cannot serve these ticks, or None: it must forecast what an amount covers."""
+    # Here, because it imports XGBoost, which takes seconds: only where a model is used.
+    from pla.forecasting.forecaster import BundleForecaster
+
     if not isinstance(forecaster, BundleForecaster):
         return None
     bundle = forecaster.bundle

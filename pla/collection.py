@@ -42,9 +42,11 @@ def collect(
             block = _read(source, state, start_s, end_s)
             _drop_implausible(block, state, observation)
             if end_s == cutoff_s:
+                if block.partial:
+                    _drop_falls(block, state, settings)
                 _mark_held_down(block, observation, in_force_s, settings)
             window.push(block)
-            for words in sorted(set(block.unavailable.values())):
+            for words in (*sorted(set(block.unavailable.values())), *block.warnings):
                 errors.append(words)
             start_s = end_s
     except SourceError as error:
@@ -79,6 +81,19 @@ def _read(source: MetricsSource, state: TickState, start_s: int, end_s: int) -> 
             f"{block.end_s}; nothing of it is used"
         )
     return block
+
+
+def _drop_falls(block: UsageBlock, state: TickState, settings: Settings) -> None:
+    """Of partial data only what is no fall counts.
+
+    Without its busiest instance a workload seems to use less than it does: a fall is unknown, and
+    a rise is at least what it shows. Nobody is kept waiting who was never seen before.
+    """
+    window = state.window
+    recent = min(max(int(settings.policy.recent_peak_s) // window.step_s, 1), window.steps)
+    last = window.recent_max(recent)
+    last = np.where(np.isnan(last), state.stored_peak().T, last)
+    block.values[block.values < last] = np.nan
 
 
 def _drop_implausible(block: UsageBlock, state: TickState, observation: Observation) -> None:

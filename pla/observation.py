@@ -148,4 +148,5 @@ def _instances(
         current=_stacked([table.current for table in tables], (0, resources)),
         state=_stacked([table.state for table in tables], (0,)).astype(np.int8, copy=False),
         version=_names(tuple(table.version for table in tables)),
+        pending=_stacked([table.pending for table in tables], (0, resources)),
     )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from actuators.simulator import SimulatorClient
-from pla.ports import Actuator, ActuatorError, Clock, MetricsSource
+from pla.ports import Actuator, ActuatorError, Clock, MetricsSource, SourceError
 from pla.settings import Settings
+from pla.source_sections import SourceSettings
+from pla.sources.prometheus import PackError, PrometheusOptions, PrometheusSource
+from pla.sources.several import Owner, SeveralSources
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ def connect(settings: Settings) -> Platforms:
 
     Raises:
         ActuatorError: nothing is enabled, or a platform cannot be reached.
+        SourceError: a metrics source cannot be used; one that is down is no error yet.
     """
     if not settings.simulator.enabled:
         raise ActuatorError(
@@ -34,4 +38,47 @@ def connect(settings: Settings) -> Platforms:
             "simulator.url: the simulated cluster is not running; start it with `pla up`"
         )
     client = SimulatorClient(settings.simulator.url, settings.core_tiers())
-    return Platforms(actuators=(client,), source=client, clock=client)
+    return Platforms(actuators=(client,), source=connect_sources(settings, client), clock=client)
+
+
+def connect_sources(settings: Settings, simulator: MetricsSource | None) -> MetricsSource:
+    """The sources that `settings` name; what none of them owns is the `simulator`'s own.
+
+    Raises:
+        SourceError: one of them cannot be used, or there is none at all.
+    """
+    owners = [
+        Owner(source.url, connect_prometheus(source, settings), source.owns)
+        for source in settings.sources
+    ]
+    everything = any(not owner.prefixes for owner in owners)
+    if simulator is not None and not everything:
+        owners.append(Owner("the simulator's metering", simulator))
+    if not owners:
+        raise SourceError("no metrics source: name one under `sources` in pla.yaml")
+    if len(owners) == 1:
+        return owners[0].source
+    try:
+        return SeveralSources(owners)
+    except ValueError as error:
+        raise SourceError(f"sources: {error}") from None
+
+
+def connect_prometheus(source: SourceSettings, settings: Settings) -> PrometheusSource:
+    """The source of one entry of `sources`; nothing is asked yet.
+
+    Raises:
+        SourceError: its packs, certificates or secrets cannot be used.
+    """
+    tenant = {"X-Scope-OrgID": source.tenant} if source.tenant else {}
+    same = source.model_dump(exclude={"kind", "owns", "packs", "tenant", "headers"})
+    options = PrometheusOptions(
+        **same,
+        packs=None if source.packs == "auto" else source.packs,
+        headers=source.headers | tenant,
+        censored_ratio=settings.policy.censored_ratio,
+    )
+    try:
+        return PrometheusSource(options)
+    except PackError as error:
+        raise SourceError(f"sources: {source.url}: {error}") from None

@@ -104,7 +104,8 @@ class Actuator(Protocol):
     def apply(self, actions: Sequence[Resize], deadline_s: float) -> Iterator[Outcome]:
         """Carry `actions` out, one outcome each; gives up at `deadline_s` (monotonic) [s].
 
-        Idempotent: an action whose target is already in force is APPLIED.
+        Idempotent: an action whose target is in force already is APPLIED, and calls off what was
+        under way for its cell.
         """
 
     def restore(self, workloads: Sequence[str] | None) -> Iterator[Outcome]:

@@ -30,6 +30,7 @@ from pla.sections import (
     require_resource,
     shipped_tiers,
 )
+from pla.source_sections import SourceSettings, check_owners
 
 ENV_PREFIX = "PLA_"
 
@@ -48,6 +49,9 @@ class Settings(Section):
     default_tier: str = "standard"
     policy: PolicySettings = PolicySettings()
     retrain: RetrainSettings = RetrainSettings()
+    sources: tuple[SourceSettings, ...] = Field(
+        (), description="Where usage is read from; none = the simulator's own metering."
+    )
     simulator: SimulatorSettings = SimulatorSettings()
     prefect: PrefectSettings = PrefectSettings()
     mlflow: MlflowSettings = MlflowSettings()
@@ -74,6 +78,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        check_owners(self.sources)
         if not self.tiers:
             raise ValueError("tiers: at least one tier is needed")
         if self.default_tier not in self.tiers:

@@ -5,6 +5,7 @@ Readers (the API, the command line) never wait for a tick, and a tick never for 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +54,20 @@ def table_of(report: TickReport) -> pa.Table:
 
 
 def publish(report: TickReport, path: Path) -> None:
-    """Write the snapshot beside `path` and rename it over: readers see the old or the new one."""
+    """Write the snapshot beside `path` and rename it over: readers see the old or the new one.
+
+    Raises:
+        OSError: it cannot be written; the former one stays.
+    """
     table = table_of(report)
-    beside = path.with_suffix(".new")
-    with pa.OSFile(str(beside), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    beside.replace(path)
+    # Of this process alone: `pla tick` beside a worker must not write into the same file.
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with pa.OSFile(str(beside), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read(path: Path) -> pa.Table:

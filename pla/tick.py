@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-import numpy as np
-
 from pla import wishes
 from pla.actuation import Fence, carry_out
 from pla.collection import collect
@@ -25,12 +23,12 @@ from pla.ports import (
     Actuator,
     ActuatorError,
     Clock,
-    FeatureBlock,
     FleetPart,
     Forecaster,
     MetricsSource,
     TickStore,
 )
+from pla.prediction import Attempt, featurise, forecast, no_forecast
 from pla.settings import Settings
 from pla.tick_state import TickState
 
@@ -130,8 +128,15 @@ def run_tick(
     situation = step(
         "collect", lambda: collect(state, ports.source, observation, settings, now_s, errors)
     )
-    features = step("featurise", lambda: featurise(state, forecaster, fleet))
-    predicted = step("forecast", lambda: forecast(state, forecaster, features, fleet, settings))
+    model = Attempt(forecaster.model_version, errors)
+    features = step("featurise", lambda: model(lambda: featurise(state, forecaster, fleet)))
+    predicted = step(
+        "forecast",
+        lambda: (
+            model(lambda: forecast(state, forecaster, features, fleet, settings))
+            or no_forecast(forecaster, fleet)
+        ),
+    )
     will, paused = wishes.read(ports.store, fleet, now_s, errors)
     advice = step("recommend", lambda: policy.recommend(predicted, situation, fleet, will, rules))
     changes = step("plan", lambda: plan(state, observation, advice, now_s, rules))
@@ -211,33 +216,6 @@ def _list(
     else:
         return part
     return None
-
-
-# -- 3, 4 ----------------------------------------------------------------------------------
-
-
-def featurise(state: TickState, forecaster: Forecaster, fleet: Fleet) -> FeatureBlock:
-    """The forecaster's input at the window's end."""
-    return forecaster.featurise(state.window, fleet)
-
-
-def forecast(
-    state: TickState,
-    forecaster: Forecaster,
-    features: FeatureBlock,
-    fleet: Fleet,
-    settings: Settings,
-) -> Forecast:
-    """The champion's quantiles, corrected online by what earlier ones turned out to be."""
-    raw = forecaster.predict(features)
-    hold_steps = settings.hold_s // state.window.step_s
-    state.learn_from_closed_windows(hold_steps, fleet.workloads.tier)
-    calibrated = state.calibration.apply(raw, fleet.workloads.tier)
-    state.expect(raw, settings.tick.lead_s + settings.hold_s)
-    quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
-    state.next_band = policy.at_quantile(calibrated, quantile)
-    state.next_band_s = state.window.end_s
-    return calibrated
 
 
 # -- 5, 6 ----------------------------------------------------------------------------------

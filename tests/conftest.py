@@ -7,7 +7,9 @@ Tests against a real server skip, and say why, where the server cannot be had. W
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+import subprocess
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,34 @@ def pytest_make_collect_report(
         report.outcome = "failed"
         report.longrepr = f"{REQUIRE}=all: {collector.nodeid} skips itself: {report.longrepr}"
     return report
+
+
+# -- real parts ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: its migrations take long, so they run once."""
+    from pla.registry import MlflowRegistry
+
+    path = tmp_path_factory.mktemp("mlflow-template") / "mlflow.db"
+    MlflowRegistry(f"sqlite:///{path}", cache=path.parent / "models").champion_version()
+    return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB of its own."""
+    directory = tmp_path / "small-disk"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "pla-test", str(directory)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting a small tmpfs is not permitted: {mounted.stderr.strip()}")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 # -- fleets, situations, forecasts ---------------------------------------------------------

@@ -15,15 +15,20 @@ from actuators.simulator.cluster import SimulatedCluster
 from actuators.simulator.journal import Journal
 from actuators.simulator.options import ClusterOptions
 from actuators.simulator.server import SimulatorServer
+from pla.clock import SystemClock
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 fine, 2 bad usage)."""
     options = _parser().parse_args(arguments)
+    if (options.live and options.speed != 1) or (options.pace and not options.live):
+        print("simulator: --live is at speed 1, and --pace is for --live", file=sys.stderr)
+        return 2
     try:
         journal = Journal(options.journal) if options.journal is not None else None
         cluster = _cluster(options, journal)
-        start_s = float(cluster.start_s)
+        # A live cluster's clock is the machine's, also within its first step.
+        start_s = SystemClock().now_s() if options.live else float(cluster.start_s)
         clock = SimulatedClock(start_s, options.speed) if options.speed else ManualClock(start_s)
         server = SimulatorServer(
             cluster, clock, host=options.host, port=options.port, path=options.socket
@@ -55,6 +60,8 @@ def _cluster(options: argparse.Namespace, journal: Journal | None) -> SimulatedC
         resources=options.resources,
         sidecar=options.workloads,
         replicas=options.replicas,
+        live_s=SystemClock().now_s() if options.live else None,
+        pace_s=options.pace,
         tile=options.tile,
         options=ClusterOptions(
             nodes=options.nodes,
@@ -77,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--resources", type=lambda text: tuple(text.split(",")), help="default: what it has")
     add("--step", type=int, default=300, help="width of a step [s] (default 300)")
     add("--start", type=_time, help="end of the history, UTC (default: 3 days before the end)")
+    add(
+        "--live",
+        action="store_true",
+        help="start now by the machine's clock, for a Prometheus that scrapes /metrics",
+    )
+    add("--pace", type=int, help="with --live: how long a step takes [s] (default: --step)")
     add("--speed", type=_speed, default=1.0, help="simulated seconds per second; 0 = by hand")
     add("--host", default="127.0.0.1", help="a loopback address")
     add("--port", type=int, default=0, help="default: any free one; the address is printed")

@@ -61,7 +61,7 @@ class SimulatorActuator:
         cluster = self._follow()
         with cluster.lock:
             return self._listing.part(
-                resources, cluster.current(), cluster.resizing(), cluster.revisions()
+                resources, cluster.current(), cluster.pending(), cluster.revisions()
             )
 
     def apply(self, actions: Sequence[Resize], deadline_s: float) -> Iterator[Outcome]:

@@ -33,6 +33,8 @@ def open_cluster(
     replicas: int = 1,
     tile: int | None = None,
     options: ClusterOptions | None = None,
+    live_s: float | None = None,
+    pace_s: int | None = None,
     journal: Callable[[Sequence[AppliedResize]], None] | None = None,
 ) -> SimulatedCluster:
     """A cluster that replays `trace` from `start_s` on.
@@ -48,6 +50,9 @@ def open_cluster(
         replicas: instances per workload, where the sidecar does not say.
         tile: repeat the trace's workloads up to this many, scaled, to try the size.
         options: the platform.
+        live_s: the time at which the simulation starts whatever the trace's own times are, so
+            that it can run on the machine's clock [epoch s].
+        pace_s: how long a step takes then, if not `step_s`: a trace in quick motion [s].
         journal: gets every resize that takes effect.
 
     Raises:
@@ -61,5 +66,9 @@ def open_cluster(
     if tile is not None:
         demand = demand.tiled(tile)
     start = default_start_s(demand) if start_s is None else start_s
+    if live_s is not None:
+        pace_s = pace_s or step_s
+        first, start = (start - demand.start_s) // step_s, int(live_s) // pace_s * pace_s
+        demand = demand.paced(pace_s, first, start)
     facts = inventory(demand, start, sidecar, replicas)
     return SimulatedCluster(demand, facts, start, options, journal)

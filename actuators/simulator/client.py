@@ -63,7 +63,7 @@ class SimulatorClient:
         except SimulatorUnreachable as error:
             raise ActuatorError(str(error)) from None
         return self._listing.part(
-            resources, arrays["current"], arrays["resizing"], arrays["revision"]
+            resources, arrays["current"], arrays["pending"], arrays["revision"]
         )
 
     def apply(self, actions: Sequence[Resize], deadline_s: float) -> Iterator[Outcome]:

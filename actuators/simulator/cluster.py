@@ -21,6 +21,7 @@ from actuators.simulator.demand import Demand
 from actuators.simulator.history import History
 from actuators.simulator.inventory import Inventory, node_capacity, place
 from actuators.simulator.ledger import ClusterStats, Ledger, StepTotals
+from actuators.simulator.metering import Metering
 from actuators.simulator.options import ClusterOptions
 from actuators.simulator.replicas import Replicas
 from actuators.simulator.resizing import Resizing
@@ -44,6 +45,7 @@ class SimulatedCluster:
         replicas: which instances belong to which workload.
         node_ids, node: the nodes, and the node of each instance, shape (instance,).
         capacity: shape (resource, node); inf = unlimited [unit].
+        metering: what an exporter tells of every instance; read it under `lock`.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SimulatedCluster:
         amounts = self._place(options)
         self._ledger = Ledger(self.workload_ids, self.resources, ~np.isnan(inventory.request))
         self._instances = Instances(self.specs, len(self.replicas), options.physics)
+        self.metering = Metering(len(self.specs), len(self.replicas))
         self._resizing = Resizing(
             amounts, self._instances, self.specs, self.instance_ids, options.faults
         )
@@ -140,6 +143,7 @@ class SimulatedCluster:
     def _close_step(self, end_s: int) -> None:
         amount, mean = self._resizing.close_step(self.step_s)
         result = self._instances.close_step(amount, mean, self.step_s)
+        self.metering.add(result, end_s)
         of = self.replicas
         totals = StepTotals(
             violated=of.any(result.violated),
@@ -190,6 +194,11 @@ class SimulatedCluster:
         """Write precondition of each instance, shape (instance,)."""
         with self.lock:
             return self._resizing.amounts.revision.copy()
+
+    def pending(self) -> Floats:
+        """Amounts accepted and not yet in force, shape (instance, resource); NaN = none."""
+        with self.lock:
+            return self._resizing.amounts.pending.T.copy()
 
     def resizing(self) -> Bools:
         """Which instances have a resize under way, shape (instance,)."""

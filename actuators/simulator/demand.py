@@ -7,7 +7,7 @@ workloads need no more memory than the traces they are made of.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,17 @@ class Demand:
             series=self.series[row],
             scale=self.scale[row] * np.exp2(spread).astype(np.float32),
         )
+
+    def paced(self, step_s: int, step: int, at_s: int) -> Demand:
+        """The same steps, each `step_s` wide, and number `step` of them beginning at `at_s`.
+
+        Raises:
+            ValueError: a day does not consist of such steps, or `at_s` is off their grid.
+        """
+        paced = replace(self, step_s=step_s, start_s=at_s - step * step_s)
+        shape = len(self.resources), self.values.shape[2]
+        _check((), paced.values, shape, paced.start_s, step_s)
+        return paced
 
     @property
     def steps(self) -> int:

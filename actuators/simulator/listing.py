@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from actuators.simulator.versions import VersionStrings
 from pla.core.fleet import (
-    Bools,
     Floats,
     InstanceState,
     InstanceTable,
@@ -83,10 +82,13 @@ class Listing:
         self,
         resources: Sequence[str],
         current: Floats,
-        resizing: Bools,
+        pending: Floats,
         revision: NDArray[np.int64],
     ) -> FleetPart:
-        """The fleet with amounts `current` (instance, resource of the cluster) in force.
+        """The fleet with amounts `current` in force and `pending` under way (NaN = none).
+
+        Both have shape (instance, resource of the cluster). An instance is RESIZING while any of
+        its resources is under way, be it among `resources` or not.
 
         An instance that restarts after an out-of-memory kill is RUNNING, as its container's pod
         would be: it can be resized.
@@ -95,6 +97,7 @@ class Listing:
         if names not in self._static:
             self._static[names] = self._tables(names)
         workloads, nodes = self._static[names]
+        resizing = ~np.isnan(pending).all(axis=1)
         state = np.where(resizing, InstanceState.RESIZING, InstanceState.RUNNING)
         instances = InstanceTable(
             ids=self._facts.instance_ids,
@@ -103,6 +106,7 @@ class Listing:
             current=self._columns(current, names),
             state=state.astype(np.int8),
             version=self._versions.of(revision),
+            pending=self._columns(pending, names),
         )
         return FleetPart(workloads, instances, nodes)
 

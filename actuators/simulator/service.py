@@ -7,6 +7,7 @@
 | GET /v1/fleet | Arrow: amounts, versions and resizes under way now |
 | GET /v1/usage?start_s&end_s | Arrow: closed steps that end in `(start_s, end_s]` |
 | GET /v1/stats | JSON: totals (`ClusterStats.totals`); `?workloads=1`: Arrow, all of it |
+| GET /metrics, /metrics/history | for Prometheus, see `exporter` |
 | POST /v1/resize | JSON `{"actions": [[instance, resource, target, version], ...], \
 "deadline_s": monotonic}` |
 | POST /v1/restore | JSON `{"workloads": [...] or null}` |
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from actuators.simulator import exporter
 from actuators.simulator.actuator import facts_of
 from actuators.simulator.admission import Verdict
 from actuators.simulator.clock import ManualClock, SimulatedClock
@@ -61,6 +63,8 @@ class Service:
             "/v1/fleet": self._fleet,
             "/v1/usage": self._usage,
             "/v1/stats": self._stats,
+            "/metrics": self._metrics,
+            "/metrics/history": self._metrics_history,
         }
         self._posts = {
             "/v1/resize": self._resize,
@@ -121,7 +125,7 @@ class Service:
         with self.cluster.lock:
             arrays = {
                 "current": self.cluster.current(),
-                "resizing": self.cluster.resizing(),
+                "pending": self.cluster.pending(),
                 "revision": self.cluster.revisions(),
             }
         return _arrow(arrays, self._time())
@@ -138,6 +142,12 @@ class Service:
             return _json(stats.totals())
         arrays, facts = stats_parts(stats)
         return _arrow(arrays, facts)
+
+    def _metrics(self, query: Mapping[str, str]) -> Answer:
+        return Answer(200, exporter.TEXT, exporter.metrics(self.cluster))
+
+    def _metrics_history(self, query: Mapping[str, str]) -> Answer:
+        return Answer(200, exporter.OPENMETRICS, exporter.history(self.cluster))
 
     # -- acting ----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from pla.cli.console import fail
 from pla.ports import ActuatorError, RegistryError, SourceError, StoreError
 from pla.settings import ConfigError
 from pla.sources.trace import TraceError
+from pla.training.errors import TooLittleHistory
 
 app = typer.Typer(
     name="pla",
@@ -58,5 +59,5 @@ def main() -> None:
         app()
     except (ConfigError, TraceError) as error:
         sys.exit(fail(error, 2))
-    except (ActuatorError, RegistryError, SourceError, StoreError) as error:
+    except (ActuatorError, RegistryError, SourceError, StoreError, TooLittleHistory) as error:
         sys.exit(fail(error, 1))

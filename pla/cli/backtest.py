@@ -69,6 +69,7 @@ def backtest(
         promises = [_promise(one, settings) for one in specs]
         policies = list(replays.policies_of(policy))
         chosen = workloads.read_text(encoding="utf-8").split() if workloads else None
+        _check_folder_of(allocations)
         loaded = traces.load(trace, spec.resources, spec.tick_s, chosen)
     except (ValueError, OSError) as error:
         raise typer.Exit(fail(error, 2)) from None
@@ -86,7 +87,10 @@ def backtest(
         for result in evaluate(one, usage, spec, promise.get(one.policy, promises[0]))
     ]
     if allocations is not None:
-        rows = reporting.write_allocations(allocations, replayed, spec, loaded)
+        try:
+            rows = reporting.write_allocations(allocations, replayed, spec, loaded)
+        except OSError as error:
+            raise typer.Exit(fail(f"--allocations {allocations}: {error}", 1)) from None
         err.print(f"{allocations}: {rows} rows")
     if as_json:
         print_json({"results": [r.to_dict() for r in results], "ratios": _ratios(results)})
@@ -95,6 +99,16 @@ def backtest(
         out.print(_table(results, name))
         out.print(_strata_table(results, name))
     _print_forecast(results)
+
+
+def _check_folder_of(allocations: Path | None) -> None:
+    """Before the replay, which takes long: raises ValueError if it could not be written."""
+    if allocations is None:
+        return
+    if allocations.is_dir():
+        raise ValueError(f"--allocations {allocations}: is a directory; name a file in it")
+    if not allocations.absolute().parent.is_dir():
+        raise ValueError(f"--allocations {allocations}: its directory does not exist; create it")
 
 
 def _promise(spec: Spec, settings: Settings) -> float:

@@ -19,7 +19,10 @@ app = typer.Typer(no_args_is_help=True, help="Registered models and the champion
 def registry_of(settings: Settings) -> MlflowRegistry:
     """The registry that `settings` names."""
     return MlflowRegistry(
-        settings.mlflow_uri, settings.mlflow.model_name, cache=settings.home / "models"
+        settings.mlflow_uri,
+        settings.mlflow.model_name,
+        cache=settings.home / "models",
+        experiment=settings.mlflow.experiment,
     )
 
 

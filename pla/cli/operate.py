@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pla.cli.console import (
@@ -64,6 +65,9 @@ def tick(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     finally:
         runtime.close()
     _print(report, as_json)
+    if report.paused or not report.leader:
+        why = "actuation is paused" if report.paused else "this process does not lead"
+        err.print(f"[yellow]nothing was changed: {why}[/]", highlight=False)
     failed = any(o.status is OutcomeStatus.FAILED for o in report.outcomes)
     raise typer.Exit(1 if failed or report.errors else 0)
 
@@ -175,7 +179,7 @@ def _print(report: TickReport, as_json: bool) -> None:
         print_json(_as_dict(report))
         return
     for line in report.errors:
-        err.print(f"[yellow]{line}[/]", highlight=False)
+        err.print(f"[yellow]{escape(line)}[/]", highlight=False, soft_wrap=True)
     out.print(changes_table(report))
     out.print(skips_line(report), highlight=False)
 

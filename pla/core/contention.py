@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pla.core import under_way
 from pla.core.fleet import Bools, Fleet, Floats, InstanceState, Ints
 from pla.core.resources import quanta
 
@@ -21,15 +22,16 @@ def grant(
     growth comes first, which satisfies the most workloads. What is trimmed is trimmed to whole
     quanta; an instance that is bound to no node gets what it asks for.
 
-    Free is capacity minus what all instances hold now: what a plan shrinks is free only once it
-    has really been given back, in the next tick. Planning twice at one time gives nothing twice:
-    where something has changed at this very time, a node is full.
+    Free is capacity minus what all instances hold now (`under_way.held`): what a plan shrinks is
+    free only once it has really been given back, and what was accepted is gone before it is in
+    force. Planning twice at one time gives nothing twice: where something has changed at this
+    very time, a node is full.
 
     Args:
         fleet: who holds what.
         instance: rows of `fleet.instances`, ascending for each resource, shape (change,).
         resource: rows of `fleet.resources`, shape (change,).
-        growth: what each asks for; 0 asks for nothing, shape (change,) [unit].
+        growth: what each asks for beyond what it holds; 0 asks for nothing, shape (change,) [unit].
         just_changed: cells that were changed at this very time, shape (instance, resource).
     """
     granted = growth.copy()
@@ -55,16 +57,19 @@ def grant(
 def _free(fleet: Fleet, just_changed: Bools) -> Floats:
     """What growth can have, shape (node, resource) [unit]; inf where unlimited."""
     instances = fleet.instances
-    capacity = np.where(np.isnan(fleet.nodes.capacity), np.inf, fleet.nodes.capacity)
+    unlimited = np.isnan(fleet.nodes.capacity) | np.isposinf(fleet.nodes.capacity)
+    capacity = np.where(unlimited, 0.0, fleet.nodes.capacity)
     bound = (instances.node >= 0) & (instances.state != InstanceState.STOPPED)
-    node, amounts = instances.node[bound], np.nan_to_num(instances.current[bound], nan=0.0)
+    node, amounts = instances.node, under_way.held(instances.current, instances.pending)
+    if not bound.all():
+        node, amounts = node[bound], amounts[bound]
     free = np.empty_like(capacity)
-    for row in range(capacity.shape[1]):
-        held = np.bincount(node, weights=amounts[:, row], minlength=len(capacity))
+    for row in range(free.shape[1]):
+        held = np.bincount(node, weights=amounts[:, row], minlength=len(free))
         free[:, row] = np.maximum(capacity[:, row] - held, 0.0)
     changed, resource = np.nonzero(just_changed & (instances.node >= 0)[:, None])
-    cell = instances.node[changed], resource
-    free[cell] = np.where(np.isinf(free[cell]), np.inf, 0.0)
+    free[instances.node[changed], resource] = 0.0
+    free[unlimited] = np.inf
     return free
 
 
@@ -91,10 +96,23 @@ def _by_priority(
     cell, growth = cell[order], growth[order]
     # More than there is can never fit; cut off there, an absurd wish costs the others' sums no bit.
     asked = np.minimum(growth, free[cell] + 1.0)
-    before = np.cumsum(asked) - asked
-    first = np.r_[True, cell[1:] != cell[:-1]]
-    before -= np.maximum.accumulate(np.where(first, before, -np.inf))
-    room = np.maximum(free[cell] - before, 0.0)
+    room = np.maximum(free[cell] - _sum_before(asked, cell), 0.0)
     given: Floats = np.empty_like(growth)
     given[order] = np.where(asked <= room + SLACK, growth, np.floor(room + SLACK))
     return given
+
+
+def _sum_before(asked: Floats, cell: NDArray[np.int64]) -> Floats:
+    """Sum of what was asked earlier in the same cell, shape (change,) [quanta].
+
+    Whole and broken quanta are summed apart: running sums over all nodes of a large fleet would
+    otherwise lose the fractions, and with them a quantum here and there.
+    """
+    rows = np.arange(len(cell))
+    first = np.maximum.accumulate(np.where(np.r_[True, cell[1:] != cell[:-1]], rows, 0))
+    whole = np.floor(asked)
+    total = np.zeros_like(asked)
+    for part in (whole, asked - whole):
+        before = np.cumsum(part) - part
+        total += before - before[first]
+    return total

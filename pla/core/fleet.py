@@ -114,6 +114,8 @@ class InstanceTable:
         current: amounts in force, shape (instance, resource); NaN where the cell does not exist.
         state: `InstanceState`, shape (instance,).
         version: the platform's precondition for a write (resourceVersion, ...), shape (instance,).
+        pending: amounts that the platform has accepted and not yet put in force, shape of
+            `current`; NaN = none. Left out, there are none.
     """
 
     ids: tuple[str, ...]
@@ -122,6 +124,11 @@ class InstanceTable:
     current: Floats
     state: Bytes
     version: tuple[str, ...]
+    pending: Floats = field(default_factory=lambda: np.empty((0, 0)))
+
+    def __post_init__(self) -> None:
+        if not self.pending.size:
+            object.__setattr__(self, "pending", np.full(self.current.shape, np.nan))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -196,6 +203,7 @@ def _check_shapes(fleet: Fleet) -> None:
         "instances.node": (instances.node, (len(instances),)),
         "instances.state": (instances.state, (len(instances),)),
         "instances.current": (instances.current, (len(instances), cells[1])),
+        "instances.pending": (instances.pending, (len(instances), cells[1])),
         "nodes.capacity": (nodes.capacity, (len(nodes), cells[1])),
     }
     for name, (array, shape) in expected.items():
@@ -226,6 +234,8 @@ class UsageBlock:
         end_s: end of the last step [epoch s], a multiple of `step_s`.
         step_s: width of a step [s].
         unavailable: workloads (by row) whose source did not answer, with the error's words.
+        warnings: what the source says of an answer that it gave all the same.
+        partial: some of the data behind `values` are missing: they are lower bounds.
     """
 
     values: NDArray[np.float32]
@@ -234,6 +244,8 @@ class UsageBlock:
     end_s: int
     step_s: int
     unavailable: dict[int, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    partial: bool = False
 
     @property
     def steps(self) -> int:

@@ -38,6 +38,7 @@ class Reason(IntFlag):
     OVERRIDE = 1 << 13
     SHRINK_LIMITED = 1 << 14
     NODE_SHORT = 1 << 15
+    OVERRIDE_FLOOR = 1 << 16
 
 
 REASON_WORDS: dict[Reason, str] = {
@@ -57,6 +58,7 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.OVERRIDE: "an override set by a person",
     Reason.SHRINK_LIMITED: "taken back in steps: the tier limits one shrink",
     Reason.NODE_SHORT: "trimmed: the node is full and higher tiers come first",
+    Reason.OVERRIDE_FLOOR: "that override is a floor: it takes nothing away",
 }
 
 
@@ -73,6 +75,15 @@ class Skip(Enum):
     RESIZING = "an earlier resize is still under way"
     NOT_RUNNING = "the instance is not running"
     UNSUPPORTED = "its platform cannot resize this resource"
+
+
+def imposed(reason: Flags) -> NDArray[np.bool_]:
+    """Where a person's fix, ceiling or maximum sets the target, not what is expected to be used.
+
+    A floor of a person's is none of these: that an amount comes down to it is the forecast's wish.
+    """
+    by_person = (reason & (Reason.OVERRIDE | Reason.MAXIMUM)) != 0
+    return np.asarray(by_person & ((reason & Reason.OVERRIDE_FLOOR) == 0), dtype=np.bool_)
 
 
 def describe(reason: int) -> str:
@@ -115,6 +126,9 @@ DONE = (OutcomeStatus.APPLIED, OutcomeStatus.ACCEPTED)
 class Resize:
     """Give `instance` the amount `target` of `resource` instead of `current` [its unit].
 
+    It replaces whatever change of that cell is still under way: where `target` equals `current`,
+    it calls that change off.
+
     `version` is the platform's precondition, read when the plan was made.
     """
 
@@ -143,7 +157,8 @@ class Plan:
 
     Attributes:
         instance, resource: rows into the fleet, shape (change,).
-        current, target: amounts [unit], shape (change,).
+        current: amounts in force [unit], shape (change,).
+        target: amounts to be [unit], shape (change,); a change under way is replaced by it.
         reason: `Reason` flags, shape (change,).
         skipped_instance, skipped_resource: rows of the wanted changes that are not made.
         skipped_target: what they wanted [unit].

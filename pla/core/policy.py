@@ -53,10 +53,14 @@ def _finite(amounts: NDArray[np.floating]) -> Floats:
     return np.where(np.isfinite(amounts), amounts, np.nan).astype(np.float64)
 
 
+@np.errstate(invalid="ignore", over="ignore")
 def recommend(
     forecast: Forecast, situation: Situation, fleet: Fleet, will: Will, rules: Rules
 ) -> Recommendation:
-    """What each workload should have now, and why."""
+    """What each workload should have now, and why.
+
+    Amounts that are not finite, or become so on the way, end as no target at all.
+    """
     workloads = fleet.workloads
     tiers = fleet.tiers
     quantile = _per_workload(tiers, workloads.tier, "quantile")
@@ -142,7 +146,7 @@ def _raise_for_surge(
     """
     unknown = np.isnan(situation.band)
     band = np.where(unknown, _finite(forecast.peak[:, :, -1]), situation.band)
-    reactive = np.fmax(situation.recent_peak, situation.usage) * (1.0 + headroom)
+    reactive = _in_use(situation) * (1.0 + headroom)
     least = np.where(unknown, situation.usage, -np.inf)
     least = np.where(situation.usage > band, reactive, least)
     return _raise_to(target, reason, least, Reason.REACTIVE)
@@ -156,11 +160,16 @@ def _raise_when_held_down(
     return _raise_to(target, reason, grown, Reason.CENSORED)
 
 
+def _in_use(situation: Situation) -> Floats:
+    """The recent peak, of which the newest step is a part; NaN = nothing was seen."""
+    return np.fmax(situation.recent_peak, situation.usage)
+
+
 def _keep_recent_peak(
     target: Floats, reason: Flags, situation: Situation, fleet: Fleet, rules: Rules
 ) -> tuple[Floats, Flags]:
     """Incompressible resources never go below the recent peak plus margin; others can grow only."""
-    margin = situation.recent_peak * (1.0 + rules.incompressible_margin)
+    margin = _in_use(situation) * (1.0 + rules.incompressible_margin)
     least = np.where(compressible(fleet.resources)[None, :], -np.inf, margin)
     target, reason = _raise_to(target, reason, least, Reason.RECENT_PEAK)
     once = np.where(growth_only(fleet.resources)[None, :], situation.current, -np.inf)
@@ -168,7 +177,8 @@ def _keep_recent_peak(
 
 
 def _stale(situation: Situation, rules: Rules) -> Bools:
-    return (situation.age_s > rules.stale_after_s) & ~np.isnan(situation.current)
+    # An age that is not known is no proof of freshness.
+    return ~(situation.age_s <= rules.stale_after_s) & ~np.isnan(situation.current)
 
 
 def _hold_without_data(
@@ -209,7 +219,7 @@ def _untouchable(situation: Situation, fleet: Fleet, rules: Rules) -> tuple[Floa
     Memory in use stays, volumes cannot shrink, and nothing shrinks while nobody knows its usage.
     """
     current = situation.current
-    in_use = np.where(compressible(fleet.resources)[None, :], np.nan, situation.recent_peak)
+    in_use = np.where(compressible(fleet.resources)[None, :], np.nan, _in_use(situation))
     # A bound that people set stops at what is in use, and never adds to what is there.
     kept = np.where(np.isnan(in_use) | np.isnan(current), -np.inf, np.fmin(current, in_use))
     reason = np.full(kept.shape, Reason.RECENT_PEAK, dtype=np.int32)
@@ -235,14 +245,15 @@ def _within_bounds(
     """
     workloads = fleet.workloads
     target, reason = _raise_to(target, reason, workloads.minimum, Reason.MINIMUM)
-    target, reason = _raise_to(target, reason, will.floor, Reason.OVERRIDE)
+    floor_why = Reason.OVERRIDE | Reason.OVERRIDE_FLOOR
+    target, reason = _raise_to(target, reason, will.floor, floor_why)
     kept, kept_why = _untouchable(situation, fleet, rules)
     for ceiling, why in ((workloads.maximum, Reason.MAXIMUM), (will.ceiling, Reason.OVERRIDE)):
         limit = round_down(ceiling, fleet.resources)
         capped = target > np.where(limit < kept, kept, limit)
         target = np.where(capped, np.where(limit < kept, kept, limit), target)
         also = np.where(limit < kept, kept_why | why, why)
-        reason = np.where(capped, reason | also, reason).astype(np.int32)
+        reason = np.where(capped, reason & ~Reason.OVERRIDE_FLOOR | also, reason).astype(np.int32)
     fixed = ~np.isnan(will.fix)
     target = np.where(fixed, np.fmax(will.fix, kept), target)
     fix_reason = np.where(kept > will.fix, kept_why | Reason.OVERRIDE, Reason.OVERRIDE)

@@ -153,6 +153,11 @@ def kills(names: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([spec.kills for spec in specs(names)], dtype=np.bool_)
 
 
+def whole(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Which of `names` are handed out in whole units only, shape (resource,)."""
+    return np.array([spec.whole for spec in specs(names)], dtype=np.bool_)
+
+
 def round_down(amounts: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
     """`amounts` (..., resource) rounded down to each resource's quantum; NaN stays NaN.
 
@@ -177,4 +182,5 @@ def multiples(counts: NDArray[np.float64], quantum: NDArray[np.float64]) -> NDAr
     700 / 1000 is 0.7, 700 x 0.001 is not: a quantum below one divides by its reciprocal.
     """
     per_unit = np.where(quantum < 1, np.round(1 / quantum), 1.0)
-    return np.asarray(counts * np.maximum(quantum, 1.0) / per_unit, dtype=np.float64)
+    # Plus zero: a negative zero would be shown with its sign.
+    return np.asarray(counts * np.maximum(quantum, 1.0) / per_unit + 0.0, dtype=np.float64)

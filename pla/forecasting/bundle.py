@@ -113,7 +113,9 @@ def load(folder: Path) -> Bundle:
             dtype=np.float64,
         ).reshape(len(resources), len(quantiles), BINS)
         return Bundle(
-            boosters={name: _read_booster(folder / f"{name}.ubj") for name in resources},
+            boosters={
+                name: _read_booster(folder / f"{name}.ubj", len(quantiles)) for name in resources
+            },
             feature_names=tuple(manifest["feature_names"]),
             quantiles=quantiles,
             step_s=int(manifest["step_s"]),
@@ -185,13 +187,23 @@ def _check_file(file: Path, expected: str) -> None:
         )
 
 
-def _read_booster(file: Path) -> xgb.Booster:
+def _read_booster(file: Path, outputs: int) -> xgb.Booster:
+    """The model in `file`, tried on one row: it must take the features and give the quantiles."""
+    row = np.zeros((1, len(NAMES)), dtype=np.float32)
     try:
-        return xgb.Booster(model_file=str(file))
-    except xgb.core.XGBoostError as error:
+        booster = xgb.Booster(model_file=str(file))
+        answered = booster.inplace_predict(row).shape
+    except (xgb.core.XGBoostError, ValueError) as error:
         raise RegistryError(
-            f"{file}: XGBoost cannot read it ({error}); roll back or retrain"
+            f"{file}: XGBoost cannot read it, or cannot forecast from {len(NAMES)} features "
+            f"({error}); roll back or retrain"
         ) from error
+    if answered != (1, outputs):
+        raise RegistryError(
+            f"{file}: a row is answered with an array of {answered}, expected {outputs} quantiles; "
+            "roll back or retrain"
+        )
+    return booster
 
 
 def _sha256(file: Path) -> str:

@@ -13,6 +13,7 @@ from pla.core.feature_names import NAMES
 from pla.core.features import Features, Featuriser, target
 from pla.core.fleet import Bools, UsageBlock
 from pla.core.window import HOUR_S, UsageWindow
+from pla.training.errors import TooLittleHistory
 
 Singles = NDArray[np.float32]
 
@@ -97,7 +98,8 @@ def build(
     when there are too many is drawn from `seed`.
 
     Raises:
-        ValueError: if lead or hold is no whole number of steps, or the history has too few steps.
+        ValueError: if lead or hold is no whole number of steps.
+        TooLittleHistory: the history has too few steps, or none of a resource can be learnt from.
     """
     step_s = history.step_s
     if lead_s % step_s or hold_s % step_s or hold_s <= 0:
@@ -107,7 +109,7 @@ def build(
     first = WARM_UP_S // step_s
     last = history.steps - (lead_s + hold_s) // step_s
     if last <= first:
-        raise ValueError(
+        raise TooLittleHistory(
             f"history of {history.steps} steps of {step_s} s is too short to learn from: "
             f"more than {(WARM_UP_S + lead_s + hold_s) / HOUR_S:.1f} h are needed"
         )
@@ -128,6 +130,12 @@ def build(
                     np.full(len(rows), _end_s(history, cutoff), dtype=np.int64),
                     rows.astype(np.int32),
                 )
+            )
+    for name, parts in collected.items():
+        if not sum(len(part[1]) for part in parts):
+            raise TooLittleHistory(
+                f"{name}: no step of the history can be learnt from: nobody used any, or usage "
+                "was held down all the time; wait, or take it out of `resources`"
             )
     return Dataset(
         rows={name: _stack(parts) for name, parts in collected.items()},

@@ -16,6 +16,7 @@ from pla.core.residuals import residual_counts
 from pla.forecasting.baseline import QUANTILES
 from pla.forecasting.bundle import Bundle
 from pla.training.dataset import Dataset, Rows
+from pla.training.errors import TooLittleHistory
 
 Singles = NDArray[np.float32]
 
@@ -77,7 +78,7 @@ def fit(
     """A bundle of one model per resource of `dataset`; the same one for the same arguments.
 
     Raises:
-        ValueError: if a resource has too few rows to train and validate on.
+        TooLittleHistory: if a resource has too few rows to train and validate on.
     """
     settings = {
         **parameters,
@@ -125,7 +126,7 @@ def _fit_resource(
     early = early.part(slice(None, None, TRIAL_STRIDE))
     least = 1.0 / (1.0 - max(quantiles))
     if min(len(early), len(late)) < least:
-        raise ValueError(
+        raise TooLittleHistory(
             f"{name}: {len(rows)} training rows, {len(early)} of them for the trial and "
             f"{len(late)} to validate it on; the quantile {max(quantiles)} needs {least:.0f} of "
             "each: use a longer history"

@@ -13,12 +13,9 @@ from pla.observation import merge
 from pla.platforms import Platforms
 from pla.settings import Settings
 from pla.sources.trace import Trace
+from pla.training.errors import TooLittleHistory
 
 CHUNK_S = 24 * HOUR_S
-
-
-class TooLittleHistory(Exception):
-    """There is not enough usage on record to train and judge a model yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +81,31 @@ def read(
         settings.resources,
         settings.core_tiers(),
     ).fleet
-    blocks = []
-    for at_s in range(start_s, end_s, CHUNK_S):
-        until_s = min(at_s + CHUNK_S, end_s)
-        blocks.append(
-            platforms.source.read(fleet.workloads.ids, settings.resources, at_s, until_s, step_s)
-        )
-        progress(f"history: {(until_s - start_s) / (end_s - start_s):.0%}")
+    shape = ((end_s - start_s) // step_s, len(settings.resources), len(fleet.workloads))
     block = UsageBlock(
-        values=np.concatenate([b.values for b in blocks]),
-        censored=np.concatenate([b.censored for b in blocks]),
-        killed=np.concatenate([b.killed for b in blocks]),
+        values=np.full(shape, np.nan, dtype=np.float32),
+        censored=np.zeros(shape, dtype=np.bool_),
+        killed=np.zeros((shape[0], shape[2]), dtype=np.bool_),
         end_s=end_s,
         step_s=step_s,
     )
+    for at_s in range(start_s, end_s, CHUNK_S):
+        until_s = min(at_s + CHUNK_S, end_s)
+        _put(
+            platforms.source.read(fleet.workloads.ids, settings.resources, at_s, until_s, step_s),
+            block,
+        )
+        progress(f"history: {(until_s - start_s) / (end_s - start_s):.0%}")
     return History(fleet, _trimmed(block, settings))
+
+
+def _put(part: UsageBlock, block: UsageBlock) -> None:
+    """Enter `part` into `block` where its steps belong: a source may answer fewer than asked."""
+    last = block.steps - (block.end_s - part.end_s) // block.step_s
+    steps = slice(last - part.steps, last)
+    block.values[steps] = part.values
+    block.censored[steps] = part.censored
+    block.killed[steps] = part.killed
 
 
 def _trimmed(block: UsageBlock, settings: Settings) -> UsageBlock:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,21 +15,20 @@ from pla.backtest import run as replays
 from pla.backtest.evaluation import Result, evaluate
 from pla.backtest.rivals import PolicyForecaster
 from pla.backtest.spec import Spec
+from pla.champion import why_unfit
 from pla.clock import SystemClock
 from pla.core.fleet import Fleet
 from pla.forecasting.bundle import Bundle
 from pla.forecasting.forecaster import BundleForecaster
-from pla.ports import Forecaster
-from pla.registry import DataRange, MlflowRegistry
-from pla.settings import Settings
-from pla.training import figures, history
+from pla.ports import Forecaster, RegistryError
+from pla.registry import MlflowRegistry
+from pla.settings import ConfigError, Settings
+from pla.training import history, record
 from pla.training.dataset import Dataset, build
+from pla.training.errors import TooLittleHistory
 from pla.training.fit import fit
-from pla.training.history import History, TooLittleHistory
+from pla.training.history import History
 from pla.training.promotion import Candidate, Verdict, judge
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 RIVALS = ("max:10m", "max:1h", "max:3h", "max:24h", "seasonal", "autopilot")
 """Peers' policies that a challenger must beat under the same rules, besides the champion."""
@@ -72,8 +71,20 @@ class RetrainReport:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model in force: its version, and what forecasts with it or why nothing can."""
+
+    version: str | None = None
+    forecaster: Forecaster | None = None
+    unusable: str | None = None
+
+
 def run(settings: Settings, reason: str, progress: Report = print) -> RetrainReport:
     """Train a challenger, judge it on the most recent days, register it, promote it if it won.
+
+    A champion that cannot be used (damaged, or trained for another step or hold) is no rival: a
+    retraining is its cure.
 
     Raises:
         TooLittleHistory: there is not enough usage on record yet.
@@ -81,17 +92,106 @@ def run(settings: Settings, reason: str, progress: Report = print) -> RetrainRep
     """
     platforms = platforms_module.connect(settings)
     registry = MlflowRegistry(
-        settings.mlflow_uri, settings.mlflow.model_name, cache=settings.home / "models"
+        settings.mlflow_uri,
+        settings.mlflow.model_name,
+        cache=settings.home / "models",
+        experiment=settings.mlflow.experiment,
     )
-    champion_version = registry.champion_version()
+    champion = champion_of(registry, settings)
+    if champion.unusable is not None:
+        progress(champion.unusable)
     clock = platforms.clock or SystemClock()
     usage = history.read(settings, platforms, clock.now_s(), progress)
     spec = holdout_spec(usage, settings)
+    dataset, bundle = _challenger(usage, spec, settings, progress)
+    results = _backtest(usage, spec, settings, bundle, champion.forecaster, progress)
+    rate = 1 - settings.tiers[settings.default_tier].quantile
+    verdict = _verdict(results, usage.fleet, champion.forecaster, rate)
+    if champion.unusable is not None:
+        verdict = replace(verdict, reasons=(*verdict.reasons, champion.unusable))
+    metrics = record.metrics(results)
+    with tempfile.TemporaryDirectory(prefix="pla-bundle-") as folder:
+        path = Path(folder) / "bundle"
+        bundle.save(path)
+        version = registry.register(
+            path,
+            params=record.parameters(settings, bundle),
+            metrics=metrics,
+            data=record.data_range(settings, usage, dataset),
+            tags=record.tags(reason, bundle, verdict),
+            figures=record.pictures(settings, bundle, results),
+        )
+    if verdict.promote:
+        registry.promote(version, by=f"gate ({reason})")
+    report = RetrainReport(version, reason, verdict, champion.version, metrics)
+    progress(report.words())
+    return report
+
+
+def champion_of(registry: MlflowRegistry, settings: Settings) -> Champion:
+    """The champion, to be compared with, or why it cannot be.
+
+    Raises:
+        RegistryError: the registry does not answer.
+    """
+    version = registry.champion_version()
+    if version is None:
+        return Champion()
+    try:
+        forecaster = registry.load(version)
+    except RegistryError as error:
+        # Known to be registered: what fails now is this model, or the store of its files.
+        return Champion(version, None, f"the champion was not compared with: {error}")
+    unfit = why_unfit(forecaster, settings)
+    if unfit is not None:
+        return Champion(version, None, f"the champion was not compared with: {unfit}")
+    return Champion(version, forecaster)
+
+
+def holdout_spec(usage: History, settings: Settings) -> Spec:
+    """The most recent `holdout_days` as the period to be judged on, the rest to learn from.
+
+    A decision per step: what the models forecast is the same, however often ticks come.
+
+    Raises:
+        TooLittleHistory: nothing would be left to learn from.
+        ConfigError: `retrain.holdout_days` is less than a step.
+    """
+    step_s = usage.block.step_s
+    end_s = usage.block.end_s
+    length_s = int(settings.retrain.holdout_days * 86_400) // step_s * step_s
+    start_s = end_s - length_s
+    if not length_s:
+        raise ConfigError(
+            f"retrain.holdout_days: {settings.retrain.holdout_days:g} days are less than a step "
+            f"of {step_s} s; raise it"
+        )
+    if start_s - usage.start_s < length_s:
+        raise TooLittleHistory(
+            f"{(end_s - usage.start_s) / 86_400:.1f} days of usage are on record; to judge on the "
+            f"last {settings.retrain.holdout_days:g} (retrain.holdout_days) at least twice that "
+            "is needed; until then the baseline acts"
+        )
+    return Spec(
+        resources=settings.resources,
+        train_until_s=start_s,
+        start_s=start_s,
+        end_s=end_s,
+        tick_s=step_s,
+        lead_s=settings.tick.lead_s,
+        hold_s=settings.hold_s,
+        tier=settings.default_tier,
+    )
+
+
+def _challenger(
+    usage: History, spec: Spec, settings: Settings, progress: Report
+) -> tuple[Dataset, Bundle]:
     dataset = build(
         usage.before(spec.train_until_s),
         settings.resources,
-        settings.tick.lead_s,
-        settings.hold_s,
+        spec.lead_s,
+        spec.hold_s,
         settings.retrain.max_rows,
         settings.retrain.seed,
     )
@@ -103,59 +203,7 @@ def run(settings: Settings, reason: str, progress: Report = print) -> RetrainRep
         seed=settings.retrain.seed,
         progress=_rounds_to(progress),
     )
-    champion = None if champion_version is None else registry.load(champion_version)
-    results = _backtest(usage, spec, settings, bundle, champion, progress)
-    rate = 1 - settings.tiers[settings.default_tier].quantile
-    verdict = _verdict(results, usage.fleet, champion, rate)
-    metrics = _metrics(results)
-    with tempfile.TemporaryDirectory(prefix="pla-bundle-") as folder:
-        path = Path(folder) / "bundle"
-        bundle.save(path)
-        version = registry.register(
-            path,
-            params=_parameters(settings, bundle),
-            metrics=metrics,
-            data=_data_range(settings, usage, dataset),
-            tags=_tags(reason, bundle, verdict),
-            figures=_pictures(settings, bundle, results),
-        )
-    if verdict.promote:
-        registry.promote(version, by=f"gate ({reason})")
-    report = RetrainReport(version, reason, verdict, champion_version, metrics)
-    progress(report.words())
-    return report
-
-
-def holdout_spec(usage: History, settings: Settings) -> Spec:
-    """The most recent `holdout_days` as the period to be judged on, the rest to learn from.
-
-    Raises:
-        TooLittleHistory: nothing would be left to learn from.
-    """
-    step_s = usage.block.step_s
-    tick_s = max(round(settings.clock_tick_s / step_s), 1) * step_s
-    # A replay decides in whole ticks that divide an hour.
-    tick_s = tick_s if 3600 % tick_s == 0 else step_s
-    end_s = usage.block.end_s // tick_s * tick_s
-    length_s = int(settings.retrain.holdout_days * 86_400) // tick_s * tick_s
-    start_s = end_s - length_s
-    if start_s - usage.start_s < length_s:
-        raise TooLittleHistory(
-            f"{(end_s - usage.start_s) / 86_400:.1f} days of usage are on record; to judge on the "
-            f"last {settings.retrain.holdout_days:g} (retrain.holdout_days) at least twice that "
-            "is needed; until then the baseline acts"
-        )
-    hold_s = max(-(-settings.hold_s // tick_s) * tick_s, tick_s)
-    return Spec(
-        resources=settings.resources,
-        train_until_s=start_s,
-        start_s=start_s,
-        end_s=end_s,
-        tick_s=tick_s,
-        lead_s=-(-settings.tick.lead_s // tick_s) * tick_s,
-        hold_s=hold_s,
-        tier=settings.default_tier,
-    )
+    return dataset, bundle
 
 
 def _rounds_to(progress: Report) -> Callable[[str, int, int], None]:
@@ -228,64 +276,3 @@ def _candidate(name: str, results: Sequence[Result], fleet: Fleet, rate: float) 
             if covered is not None and np.isfinite(covered):
                 misses[tier.name, result.resource] = 1 - covered
     return Candidate(name, {r.resource: r.excess(rate) for r in mine}, misses)
-
-
-def _metrics(results: Sequence[Result]) -> dict[str, float]:
-    """The figures of DESIGN 8 as MLflow metrics: `policy/resource/name`, finite ones only."""
-    metrics: dict[str, float] = {}
-    for result in results:
-        at = f"{result.policy.replace(':', '-')}/{result.resource}"
-        metrics[f"{at}/violation_rate"] = result.score.violation_rate
-        metrics[f"{at}/excess"] = result.score.excess
-        metrics[f"{at}/attainment"] = result.score.attainment
-        for rate in (0.05, 0.02, 0.01, 0.005):
-            metrics[f"{at}/excess_at_{rate * 100:g}pct"] = result.excess(rate)
-        for quantile, covered in result.coverage.items():
-            metrics[f"{at}/coverage_p{quantile * 100:g}"] = covered
-        metrics[f"{at}/weighted_quantile_loss"] = result.quantile_loss
-        metrics[f"{at}/mase"] = result.mase
-        metrics[f"{at}/resizes_per_workload_day"] = result.score.churn_p50
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
-
-
-def _parameters(settings: Settings, bundle: Bundle) -> dict[str, Any]:
-    return {
-        **bundle.notes["parameters"],
-        "quantiles": bundle.quantiles,
-        "step_s": bundle.step_s,
-        "lead_s": bundle.lead_s,
-        "hold_s": bundle.hold_s,
-        "holdout_days": settings.retrain.holdout_days,
-        "features": len(bundle.feature_names),
-    }
-
-
-def _tags(reason: str, bundle: Bundle, verdict: Verdict) -> dict[str, str]:
-    return {
-        "pla.reason": reason,
-        "pla.gate": "promoted" if verdict.promote else "held back",
-        "pla.gate_reasons": "; ".join(verdict.reasons)[:4900],
-        "pla.code_version": bundle.code_version,
-    }
-
-
-def _data_range(settings: Settings, usage: History, dataset: Dataset) -> DataRange:
-    return DataRange(
-        source=settings.simulator.url or "metrics source",
-        start_s=float(usage.start_s),
-        end_s=float(usage.block.end_s),
-        workloads=len(usage.fleet.workloads),
-        rows=sum(len(rows) for rows in dataset.rows.values()),
-        sha256=dataset.checksum,
-    )
-
-
-def _pictures(settings: Settings, bundle: Bundle, results: Sequence[Result]) -> dict[str, Figure]:
-    shares = {name: about["importance"] for name, about in bundle.notes["resources"].items()}
-    pictures = {
-        f"backtest-{name}.png": figures.backtest_curve(results, name) for name in settings.resources
-    }
-    ours = [result for result in results if result.policy == "challenger"]
-    pictures["coverage.png"] = figures.coverage(ours)
-    pictures["importance.png"] = figures.importance(shares)
-    return pictures

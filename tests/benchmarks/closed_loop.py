@@ -7,6 +7,8 @@ promises, else the fewest violations), PLA has no margin to tune.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from actuators.simulator import ClusterOptions, ClusterStats, SimulatedCluster, open_cluster
@@ -23,7 +25,7 @@ from tests.benchmarks.loop import ClosedLoop
 
 DAY_S = 86_400
 UNSEEN_DAYS = 3
-PEERS = ("max:1h", "max:3h", "max:24h", "seasonal", "vpa", "autopilot")
+PEERS = ("max:1h", "max:3h", "max:6h", "max:24h", "seasonal", "vpa", "autopilot")
 MARGINS = (1.0, 1.15, 1.3, 1.6, 2.0)
 
 
@@ -85,6 +87,16 @@ def line(name: str, stats: ClusterStats) -> str:
         f"throttled {stats.throttled_s[0].sum() / 3600:.1f} h, "
         f"resizes {stats.resizes.sum() / days:.1f} per workload-day"
     )
+
+
+def per_tier(stats: ClusterStats, tiers: Sequence[str]) -> str:
+    """CPU violations by tier: what each one was promised is an upper bound of these."""
+    row, own = stats.resources.index("cpu"), np.array(tiers)
+    shares = (
+        f"{tier} {stats.violation_steps[row, own == tier].mean() / stats.steps:.2%}"
+        for tier in sorted(set(tiers))
+    )
+    return f"{'':22s} cpu violations by tier: {', '.join(shares)}"
 
 
 def tuned(name: str, settings: Settings) -> float:
@@ -149,4 +161,5 @@ def main() -> None:
     bundle = train(cluster, settings)
     stats = run(settings, UNSEEN_DAYS, UNSEEN_DAYS, BundleForecaster(bundle, "1"))
     print(line("PLA", stats), flush=True)
+    print(per_tier(stats, cluster.inventory.tiers), flush=True)
     print(recovery(settings, bundle))

@@ -42,18 +42,23 @@ class Planned:
 
 @pytest.fixture(scope="session")
 def planned() -> Callable[..., Planned]:
-    """`planned(fleet, target, supported=..., last_s=...)`: the plan for workload targets.
+    """`planned(fleet, target, supported=..., last_s=..., why=...)`: the plan for workload targets.
 
     `target` (workload, resource) [unit]; `last_s` the time of the last change, the plan's own
-    time being 1.8e9.
+    time being 1.8e9; `why` the reason of the targets.
     """
 
     def build(
-        fleet: Fleet, target: Any, *, supported: Any = None, last_s: Any = -np.inf
+        fleet: Fleet,
+        target: Any,
+        *,
+        supported: Any = None,
+        last_s: Any = -np.inf,
+        why: Reason = Reason.FORECAST,
     ) -> Planned:
         cells = (len(fleet.workloads), len(fleet.resources))
         goal = np.asarray(target, dtype=np.float64).reshape(cells)
-        reason = np.full(cells, Reason.FORECAST, dtype=np.int32)
+        reason = np.full(cells, why, dtype=np.int32)
         can = fleet.workloads.support if supported is None else np.broadcast_to(supported, cells)
         changed = np.array(np.broadcast_to(last_s, fleet.instances.current.shape), dtype=float)
         advice = Recommendation(goal, goal, goal, goal, reason)

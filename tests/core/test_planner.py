@@ -62,13 +62,30 @@ def test_a_shrink_within_the_share_goes_all_the_way(make_fleet: Make, planned: M
     assert not found.plan.reason[0] & Reason.SHRINK_LIMITED
 
 
-def test_devices_that_cannot_be_divided_that_small_stay_and_it_says_so(
+@pytest.mark.parametrize(
+    ("tier", "current", "target", "reached"),
+    [
+        (0, 3.0, 1.0, 2.0),  # 30 % of three are less than one device: one is taken
+        (0, 1.0, 0.0, 0.0),
+        (0, 2.6, 1.0, 2.0),  # what is not whole is made whole
+        (1, 4.0, 1.0, 2.0),
+        (0, 10.0, 0.0, 7.0),
+    ],
+)
+def test_a_shrink_takes_one_device_at_least(
+    make_fleet: Make, planned: Make, tier: int, current: float, target: float, reached: float
+) -> None:
+    found = planned(make_fleet([[current]], resources=("gpu",), tier=tier), [target])
+    assert found.changes == {(0, 0): reached}
+    assert bool(found.plan.reason[0] & Reason.SHRINK_LIMITED) == (reached > target)
+
+
+def test_an_amount_that_cannot_be_divided_that_small_stays_and_it_says_so(
     make_fleet: Make, planned: Make
 ) -> None:
-    found = planned(make_fleet([[3.0]], resources=("gpu",), tier=0), [1.0])
+    found = planned(make_fleet([[0.003]], tier=0), [0.001])
     assert found.changes == {}
     assert found.skipped == {(0, 0): Skip.SHRINK_LIMIT}
-    assert planned(make_fleet([[4.0]], resources=("gpu",)), [1.0]).changes == {(0, 0): 2.0}
 
 
 def test_the_first_plan_may_shrink(make_fleet: Make, planned: Make) -> None:

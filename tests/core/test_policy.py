@@ -174,6 +174,23 @@ def test_memory_never_goes_below_the_recent_peak_plus_margin(advise: Make) -> No
     assert reason & Reason.RECENT_PEAK
 
 
+@pytest.mark.parametrize("resource", ["memory", "gpu"])
+@pytest.mark.parametrize("bound", ["fix", "ceiling"])
+def test_what_is_used_now_is_part_of_the_recent_peak(
+    advise: Make, resource: str, bound: str
+) -> None:
+    one = 20 * MIB if resource == "memory" else 1.0
+    case = {"resource": resource, "recent_peak": NAN, "will": {bound: one}}
+    target, reason = advise(8 * one, 6 * one, 7 * one, **case)
+    assert target == 6 * one
+    assert reason & Reason.RECENT_PEAK
+
+
+def test_no_devices_are_zero_devices_and_not_minus_zero(advise: Make) -> None:
+    target, _ = advise(1.0, 0.0, 1e-12, resource="gpu", recent_peak=0.0)
+    assert str(target) == "0.0"
+
+
 def test_cpu_may_go_below_the_recent_peak(advise: Make) -> None:
     assert advise(4.0, 0.5, 0.95, recent_peak=3.0)[0] == 1.0
 

@@ -31,6 +31,10 @@ def test_stale_data_holds_what_is_there(advise: Make, forecast: float) -> None:
     assert reason == Reason.STALE_HOLD
 
 
+def test_data_of_unknown_age_are_stale(advise: Make) -> None:
+    assert advise(2.0, 0.1, 0.1, age_s=NAN) == (2.0, Reason.STALE_HOLD)
+
+
 def test_stale_for_three_times_as_long_raises_to_the_stored_peak(advise: Make) -> None:
     target, reason = advise(2.0, NAN, 0.1, age_s=901.0, recent_peak=NAN, stored_peak=9.0)
     assert target == 9.0

@@ -171,9 +171,9 @@ class WorkerBench:
         """From the next tick on."""
         (self.home / "tick-seconds").write_text(str(seconds))
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a worker; returns at once."""
-        command = [sys.executable, str(STANDIN), "--config", str(self.config)]
+        command = [sys.executable, str(STANDIN), "--config", str(self.config), *arguments]
         with self._log.open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         self._processes.append(process)

@@ -154,6 +154,26 @@ def test_ticks_go_on_while_prefect_is_away(bench: Any, server: Any) -> None:
     )
 
 
+@pytest.mark.faults
+def test_prefect_that_is_down_from_the_start_delays_the_ticks_and_is_followed_once_up(
+    bench: Any, server: Any
+) -> None:
+    server.kill()
+    try:
+        bench.start("--first-answer-within", "2")
+        bench.wait_for_ticks(3)
+        assert all(tick["own_timer"] for tick in bench.journal())
+        assert f"{bench.server.api_url} does not answer" in bench.log()
+    finally:
+        server.start()
+    runs = server.wait_for("2 completed runs", lambda: server.states("COMPLETED")[1:])
+    assert all(run["auto_scheduled"] for run in runs)
+    assert "answers again" in bench.log()
+    assert not overlaps(server.runs())
+    ticks = bench.journal()
+    assert all(a["ended"] <= b["began"] for a, b in itertools.pairwise(ticks))
+
+
 def test_on_deploy_runs_warm_with_the_parameters_it_was_given(bench: Any, server: Any) -> None:
     bench.start()
     bench.wait_for_ticks(1)

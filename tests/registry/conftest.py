@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.testbed.mlflow import MlflowServer
 from pla.ports import Forecaster
 from pla.registry import DataRange, MlflowRegistry
-
-START_TIMEOUT_S = 120.0
 
 
 class FixedForecaster:
@@ -32,62 +23,6 @@ class FixedForecaster:
         self.quantiles = (0.5,)
         self.peak: float = content["peak"]
         self.model_version = model_version
-
-
-class MlflowServer:
-    """`mlflow server` on a free loopback port; the port stays the same over restarts."""
-
-    def __init__(self, database: Path, directory: Path) -> None:
-        self._database = database
-        self._directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        arguments = [
-            *("--backend-store-uri", f"sqlite:///{self._database}"),
-            *("--artifacts-destination", str(self._directory / "artifacts")),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
-        ]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *arguments],
-                stdout=log,
-                stderr=log,
-                cwd=self._directory,
-                env=os.environ | quiet,
-                start_new_session=True,  # it starts workers: they end with their group
-            )
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while not self._healthy():
-            log_text = (self._directory / "log").read_text()[-2000:]
-            assert self._process.poll() is None, f"mlflow server ended: {log_text}"
-            assert time.monotonic() < deadline_s, f"mlflow server does not start: {log_text}"
-            time.sleep(0.1)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def _healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: its migrations take long, so they run once."""
-    path = tmp_path_factory.mktemp("mlflow-template") / "mlflow.db"
-    MlflowRegistry(f"sqlite:///{path}", cache=path.parent / "models").champion_version()
-    return path
 
 
 @pytest.fixture(scope="session")

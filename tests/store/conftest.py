@@ -1,8 +1,7 @@
-"""The store's two databases, a clock that tests set, and a disk that can be full."""
+"""The store's two databases, and a clock that tests set."""
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -121,21 +120,6 @@ def decision() -> Callable[..., Decision]:
         return Decision(**(usual | fields))  # type: ignore[arg-type]
 
     return make
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB of its own."""
-    directory = tmp_path / "small-disk"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "pla-test", str(directory)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting a small tmpfs is not permitted: {mounted.stderr.strip()}")
-    try:
-        yield directory
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 class MachineClock:

@@ -111,6 +111,26 @@ def test_an_override_is_in_force_in_the_next_tick(
     assert "an override set by a person" in world.store.begun[0].reason
 
 
+def test_a_fix_a_little_below_what_it_has_is_in_force_in_the_next_tick(make_world: Make) -> None:
+    """The deadband is against noise in forecasts: a person is none."""
+    world = make_world([[0.85, 50 * MIB]], SMALL, history=2)
+    world.store.wanted = [override(world, fix=0.95)]
+    world.tick()
+    assert cpu(world) == [0.95]
+    # In the middle of the cooldown that follows from that.
+    world.store.wanted = [override(world, fix=0.9)]
+    world.run()
+    assert cpu(world) == [0.9]
+
+
+def test_a_maximum_a_little_below_what_it_has_is_in_force_in_the_next_tick(
+    make_world: Make,
+) -> None:
+    world = make_world(HUNGRY, SMALL, platform={"maximum": [[0.9, float("nan")]]}, history=2)
+    world.tick()
+    assert cpu(world) == [0.9]
+
+
 def test_an_override_ends_at_its_time(make_world: Make) -> None:
     world = make_world(HUNGRY, SMALL, history=2)
     world.store.wanted = [override(world, ceiling=1.0)]

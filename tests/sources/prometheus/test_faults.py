@@ -1,0 +1,307 @@
+"""What a bad network, an overloaded server or a wrong setting leads to: one clear line each.
+
+A proxy spoils the answers of a real Prometheus; where it stops, the next read is whole again.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra.testbed.proxy import PASS, Fault, FaultProxy
+from pla.clock import SystemClock
+from pla.core.fleet import UsageBlock
+from pla.ports import SourceError
+from pla.sources.prometheus import PackError, PrometheusOptions, PrometheusSource
+
+pytestmark = [pytest.mark.prometheus, pytest.mark.faults]
+
+OpenSource = Callable[..., PrometheusSource]
+VM = "kvm://h1/vm-a"
+
+
+def read(source: PrometheusSource, scene: Any, workloads: tuple[str, ...] = (VM,)) -> UsageBlock:
+    return source.read(workloads, ("memory",), scene.start_s, scene.end_s, 60)
+
+
+def fails(source: PrometheusSource, scene: Any, words: str) -> str:
+    """The error of a read, which names the server, the query and what is said in `words`."""
+    with pytest.raises(SourceError, match=words) as caught:
+        read(source, scene)
+    message = str(caught.value)
+    assert source.server in message and "\n" not in message and len(message) < 1200
+    return message
+
+
+@pytest.fixture
+def whole(scene: Any, prometheus_url: str, open_source: OpenSource) -> UsageBlock:
+    return read(open_source(prometheus_url), scene)
+
+
+@pytest.fixture
+def source(proxy: FaultProxy, scene: Any, open_source: OpenSource) -> PrometheusSource:
+    """A source that has found its packs before anything goes wrong."""
+    source = open_source(proxy.url, timeout_s=2.0, retries=1)
+    read(source, scene)
+    proxy.requests.clear()
+    return source
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(delay_s=60), "not complete after 2 s.*timeout_s"),
+        (Fault(drip_s=0.05), "not complete after 2 s"),
+        (Fault(drip_s=0.05, drip_head=True), "not complete after 2 s"),
+        (Fault(reset=True), "connection broke"),
+        (Fault(truncate=150), "broke off|connection broke"),
+        (Fault(truncate=150, length=False), "no answer.*cut by a proxy"),
+        (Fault(status=503, body=b"upstream"), "503 .upstream.*log and load"),
+        (Fault(status=500, body=b"boom"), "500 .boom"),
+        (Fault(status=429, body=b"slow down"), "429.*rate limit"),
+        (Fault(status=401), "401, not authenticated.*bearer_token_file"),
+        (Fault(status=403), "403, not allowed"),
+        (Fault(status=404, body=b"nothing here"), "404.*base of Prometheus' HTTP API"),
+        (Fault(status=302, headers={"Location": "/login"}), "302.*base of Prometheus"),
+        (Fault(content_type="text/html"), "text/html, not JSON.*login page"),
+        (Fault(body=b"<html>Sign in</html>", content_type="text/html"), "Sign in"),
+        (Fault(body=b'{"status":"error","errorType":"internal","error":"disk"}'), "disk"),
+        (Fault(body=b"{}"), "no answer of Prometheus"),
+        (Fault(body=b""), "no answer of Prometheus"),
+        (
+            Fault(edit=lambda told: {**told, "data": {"resultType": "matrix", "result": [
+                {"metric": {"domain": "vm-a"}, "values": [["x", "1"]]}]}}),
+            "samples that cannot be read",
+        ),
+    ],
+)  # fmt: skip
+def test_a_spoilt_answer_is_an_error_and_the_next_read_is_whole(
+    fault: Fault,
+    words: str,
+    source: PrometheusSource,
+    proxy: FaultProxy,
+    scene: Any,
+    whole: UsageBlock,
+) -> None:
+    proxy.fault = fault
+    begin_s = time.monotonic()
+    message = fails(source, scene, words)
+    assert "query `" in message and "libvirt_domain" in message
+    assert time.monotonic() - begin_s < 5
+    proxy.fault = PASS
+    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(reset=True), Fault(status=502), Fault(truncate=99, length=False)]
+)
+def test_what_passes_is_tried_again(
+    fault: Fault, source: PrometheusSource, proxy: FaultProxy, scene: Any, whole: UsageBlock
+) -> None:
+    proxy.fault = replace(fault, times=1)
+    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+
+
+def test_a_server_that_is_down_gets_one_attempt_until_it_answers(
+    source: PrometheusSource, proxy: FaultProxy, scene: Any
+) -> None:
+    proxy.fault = Fault(status=503)
+    fails(source, scene, "503")
+    assert len(proxy.requests) == 2
+    fails(source, scene, "503")
+    assert len(proxy.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (400, b'{"status":"error","errorType":"bad_data","error":"exceeded maximum resolution"}'),
+        (422, b'{"status":"error","errorType":"execution","error":"would load too many samples"}'),
+        (503, b'{"status":"error","errorType":"timeout","error":"query timed out"}'),
+    ],
+)
+def test_what_is_too_large_is_asked_in_halves(
+    status: int,
+    body: bytes,
+    source: PrometheusSource,
+    proxy: FaultProxy,
+    scene: Any,
+    whole: UsageBlock,
+) -> None:
+    json = {"content_type": "application/json"}
+    proxy.fault = Fault(status=status, body=body, times=2, **json)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+    proxy.fault = Fault(status=status, body=body, **json)  # type: ignore[arg-type]
+    fails(source, scene, "too much at once")
+
+
+def test_caps_of_the_real_server(
+    scene: Any, serve: Any, open_source: OpenSource, whole: UsageBlock
+) -> None:
+    source = open_source(serve(scene.series, "--query.max-samples=400"))
+    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+
+
+def test_more_points_than_the_server_gives(
+    scene: Any, prometheus_url: str, open_source: OpenSource
+) -> None:
+    source = open_source(prometheus_url, max_points=1_000_000)
+    end_s = scene.start_s + 24_000
+    block = source.read((VM,), ("memory",), scene.start_s, end_s, 1)
+    assert block.steps == 24_000
+    assert np.isfinite(block.values).sum() >= 239
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda told: {**told, "warnings": ["store gateway-2 did not answer"]},
+        lambda told: {**told, "isPartial": True},
+    ],
+)
+def test_partial_data_are_kept_and_flagged(
+    edit: Any, source: PrometheusSource, proxy: FaultProxy, scene: Any, whole: UsageBlock
+) -> None:
+    proxy.fault = Fault(edit=edit)
+    block = read(source, scene)
+    assert block.partial and source.server in block.warnings[0]
+    np.testing.assert_array_equal(block.values, whole.values)
+
+
+def test_remarks_on_promql_are_no_missing_data(
+    source: PrometheusSource, proxy: FaultProxy, scene: Any
+) -> None:
+    words = "PromQL info: metric might not be a counter"
+    proxy.fault = Fault(edit=lambda told: {**told, "warnings": [words]})
+    block = read(source, scene)
+    assert not block.partial and words in block.warnings[0]
+
+
+def test_json_in_another_style_is_read_the_same(
+    source: PrometheusSource, proxy: FaultProxy, scene: Any, whole: UsageBlock
+) -> None:
+    def spaced(told: Any) -> Any:
+        for one in told["data"]["result"]:
+            one["values"] = [[float(at), f"{float(value):.17e}"] for at, value in one["values"]]
+            one["values"].append([1e9, "Nan "])
+        return told
+
+    proxy.fault = Fault(edit=spaced)
+    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+
+
+class ShiftedClock(SystemClock):
+    """The machine's clock as if it were in the scene's time."""
+
+    def __init__(self, now_s: float) -> None:
+        self._shift_s = now_s - time.time()
+
+    def now_s(self) -> float:
+        return super().now_s() + self._shift_s
+
+
+@pytest.mark.parametrize(("skew_s", "side"), [(300.0, "ahead of"), (-300.0, "behind")])
+def test_live_data_under_another_clock_are_refused(
+    skew_s: float, side: str, proxy: FaultProxy, scene: Any, open_source: OpenSource
+) -> None:
+    clock = ShiftedClock(scene.end_s)
+    source = PrometheusSource(PrometheusOptions(proxy.url), clock)
+    server_s = clock.now_s() - time.time()
+    proxy.fault = Fault(clock_s=server_s)
+    assert np.isfinite(read(source, scene).values).all()
+    proxy.fault = Fault(clock_s=server_s + skew_s)
+    fails(source, scene, f"clock is (299|300|301) s {side}.*NTP")
+    # Training on last week's data may go on.
+    source.read((VM,), ("memory",), scene.start_s, scene.end_s - 3660, 60)
+    proxy.fault = Fault(clock_s=server_s)
+    assert np.isfinite(read(source, scene).values).all()
+    source.close()
+
+
+def test_nobody_listens(scene: Any, open_source: OpenSource) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        source = open_source(f"http://127.0.0.1:{held.getsockname()[1]}", retries=1)
+        fails(source, scene, "nobody listens there; is the server up")
+
+
+def test_a_host_that_does_not_exist(scene: Any, open_source: OpenSource) -> None:
+    fails(open_source("http://no-such-host.invalid:9090"), scene, "host is unknown")
+
+
+def test_plain_http_behind_https(scene: Any, prometheus_url: str, open_source: OpenSource) -> None:
+    url = prometheus_url.replace("http://", "https://")
+    fails(open_source(url), scene, "TLS fails.*ca_file")
+
+
+def test_wrong_secrets(
+    scene: Any, prometheus_url: str, open_source: OpenSource, tmp_path: Path
+) -> None:
+    missing = open_source(prometheus_url, bearer_token_file=tmp_path / "absent")
+    fails(missing, scene, "bearer_token_file .*absent.*check it")
+    with pytest.raises(SourceError, match=r"ca_file .*absent.*PEM"):
+        open_source(prometheus_url, ca_file=tmp_path / "absent")
+
+
+def test_secrets_and_tenant_are_sent_and_read_anew(
+    scene: Any, proxy: FaultProxy, open_source: OpenSource, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    tenant = {"X-Scope-OrgID": "team"}
+    source = open_source(proxy.url, bearer_token_file=token, headers=tenant)
+    read(source, scene)
+    assert {r.headers["Authorization"] for r in proxy.requests} == {"Bearer first"}
+    token.write_text("second")
+    proxy.requests.clear()
+    read(source, scene)
+    assert {r.headers["Authorization"] for r in proxy.requests} == {"Bearer second"}
+    assert {r.headers["X-Scope-OrgID"] for r in proxy.requests} == {"team"}
+    assert {r.headers["Accept-Encoding"] for r in proxy.requests} == {"identity"}
+    # Queries travel in bodies: a long one does not fit into a URL.
+    assert all("query" not in r.path.partition("?")[2] for r in proxy.requests)
+
+
+def test_an_empty_database(scene: Any, serve: Any, open_source: OpenSource) -> None:
+    fails(open_source(serve([])), scene, "no metrics at all; check its scrape targets")
+
+
+def test_a_database_without_a_known_platform(
+    scene: Any, serve: Any, open_source: OpenSource, new_series: Any
+) -> None:
+    times = scene.start_s + 60.0 * np.arange(5)
+    own = new_series("my_app_requests_total", {"a": "b"}, times, np.arange(5.0))
+    fails(open_source(serve([own])), scene, "none of the 1 metrics is one of a known platform")
+
+
+def test_a_wrong_query_of_a_user(scene: Any, prometheus_url: str, open_source: OpenSource) -> None:
+    broken = {"libvirt": {"resources": {"memory": {"usage": "max by (("}}}}
+    fails(open_source(prometheus_url, queries=broken), scene, "400.*parse error.*sources.queries")
+    twice = {"libvirt": {"resources": {"memory": {"usage": (
+        "container_memory_working_set_bytes * on (namespace) kube_pod_owner")}}}}  # fmt: skip
+    fails(open_source(prometheus_url, queries=twice), scene, "422, labels match more than once")
+    unknown = {"libvirt": {"resources": {"memory": {"usage": "up[$stepp]"}}}}
+    with pytest.raises(PackError, match=r"libvirt.*memory.usage.*\$stepp: known are"):
+        read(open_source(prometheus_url, queries=unknown), scene)
+    with pytest.raises(PackError, match="no pack 'kubernets'; known are"):
+        open_source(prometheus_url, packs=("kubernets",))
+    with pytest.raises(PackError, match="unknown key 'resource'"):
+        open_source(prometheus_url, queries={"libvirt": {"resource": {}}})
+
+
+def test_one_request_per_kind_whatever_the_number_of_workloads(
+    source: PrometheusSource, proxy: FaultProxy, scene: Any
+) -> None:
+    read(source, scene)
+    few = len(proxy.requests)
+    proxy.requests.clear()
+    many = (VM, *(f"kvm://h1/other-{row}" for row in range(10_000)))
+    source.read(many, ("memory",), scene.end_s - 120, scene.end_s, 60)
+    assert few == len(proxy.requests) == 2
