@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from actuators.simulator import SimulatorClient
 from pla.ports import Actuator, ActuatorError, Clock, MetricsSource, SourceError
 from pla.settings import Settings
-from pla.source_sections import SourceSettings
+from pla.source_sections import InfluxSettings, PrometheusSettings, SourceSettings
+from pla.sources.influxdb import InfluxSource
 from pla.sources.prometheus import PackError, PrometheusOptions, PrometheusSource
 from pla.sources.several import Owner, SeveralSources
 
@@ -48,7 +50,7 @@ def connect_sources(settings: Settings, simulator: MetricsSource | None) -> Metr
         SourceError: one of them cannot be used, or there is none at all.
     """
     owners = [
-        Owner(source.url, connect_prometheus(source, settings), source.owns)
+        Owner(source.url, connect_source(source, settings), source.owns)
         for source in settings.sources
     ]
     everything = any(not owner.prefixes for owner in owners)
@@ -64,12 +66,35 @@ def connect_sources(settings: Settings, simulator: MetricsSource | None) -> Metr
         raise SourceError(f"sources: {error}") from None
 
 
-def connect_prometheus(source: SourceSettings, settings: Settings) -> PrometheusSource:
+def connect_source(source: SourceSettings, settings: Settings) -> PrometheusSource | InfluxSource:
     """The source of one entry of `sources`; nothing is asked yet.
 
     Raises:
         SourceError: its packs, certificates or secrets cannot be used.
     """
+    if isinstance(source, InfluxSettings):
+        return _connect_influxdb(source)
+    return _connect_prometheus(source, settings)
+
+
+def _connect_influxdb(source: InfluxSettings) -> InfluxSource:
+    options = source.options(
+        password=_secret(source.password_file, "password_file"),
+        token=_secret(source.token_file, "token_file"),
+    )
+    return InfluxSource(options)
+
+
+def _secret(file: Path | None, key: str) -> str:
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"sources.{key}: {file} cannot be read ({error})") from None
+
+
+def _connect_prometheus(source: PrometheusSettings, settings: Settings) -> PrometheusSource:
     tenant = {"X-Scope-OrgID": source.tenant} if source.tenant else {}
     same = source.model_dump(exclude={"kind", "owns", "packs", "tenant", "headers"})
     options = PrometheusOptions(

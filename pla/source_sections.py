@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from pla.sections import Section
+from pla.sources.influxdb.options import InfluxOptions
+from pla.sources.influxdb.schema import Measure
+from pla.sources.influxdb.telegraf import SCHEMAS
 
 
 class PrometheusSettings(Section):
@@ -66,7 +69,64 @@ class PrometheusSettings(Section):
         return self
 
 
-SourceSettings = PrometheusSettings
+class InfluxSettings(Section):
+    """An InfluxDB 1.x server that Telegraf writes to. 2.x and 3.x are unproven."""
+
+    kind: Literal["influxdb"]
+    url: str = Field(description="http://HOST:8086, with a path if a proxy serves it below one.")
+    database: str = Field(description="As in Telegraf's output plugin.")
+    retention_policy: str = Field("", description="Empty = the database's default one.")
+    owns: tuple[str, ...] = Field(
+        (), description="Its workloads: kvm:// or kvm://HOST; none = what no other source owns."
+    )
+    schemas: tuple[str, ...] = Field(tuple(SCHEMAS), description="Telegraf's, to look for.")
+    mapping: tuple[Measure, ...] = Field((), description="Measurements of your own.")
+    labels: dict[str, str] = Field(
+        default_factory=lambda: {"cluster": "default"},
+        description="Parts of workload names that no tag gives: the cluster's name.",
+    )
+    username: str = ""
+    password_file: Path | None = None
+    token_file: Path | None = Field(None, description="JSON Web Token of the shared secret.")
+    ca_file: Path | None = Field(None, description="PEM certificates to trust.")
+    verify: bool = Field(True, description="Whether the server must prove who it is.")
+    timeout_s: float = Field(30.0, gt=0, description="Whole time of one request [s].")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.password_file is not None and not self.username:
+            raise ValueError("password_file: means nothing without username")
+        if self.token_file is not None and self.username:
+            raise ValueError("token_file: username is set as well; remove one of them")
+        self.options()  # what the source itself refuses
+        return self
+
+    def options(self, password: str = "", token: str = "") -> InfluxOptions:
+        """What the source is made with. Raises ValueError: contradictory or unknown values."""
+        return InfluxOptions(
+            url=self.url,
+            database=self.database,
+            retention_policy=self.retention_policy,
+            username=self.username,
+            password=password,
+            token=token,
+            verify=self.verify,
+            ca_file=self.ca_file,
+            timeout_s=self.timeout_s,
+            schemas=self.schemas,
+            mapping=self.mapping,
+            constants=self.labels,
+        )
+
+
+def _kind(entry: Any) -> str:
+    return str(entry.get("kind", "prometheus") if isinstance(entry, dict) else entry.kind)
+
+
+SourceSettings = Annotated[
+    Annotated[PrometheusSettings, Tag("prometheus")] | Annotated[InfluxSettings, Tag("influxdb")],
+    Discriminator(_kind),
+]
 """What an entry of `sources` may be; `kind` tells them apart."""
 
 

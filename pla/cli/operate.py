@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -24,10 +25,11 @@ from pla.cli.console import (
 )
 from pla.clock import SystemClock
 from pla.core.plan import OutcomeStatus, Skip, describe
-from pla.platforms import connect
+from pla.platforms import connect, connect_source
 from pla.ports import ActuatorError, RegistryError, SourceError, StoreError
 from pla.runtime import Runtime
 from pla.settings import Settings
+from pla.source_sections import SourceSettings
 from pla.store import SqlStore
 from pla.tick import TickReport
 
@@ -141,6 +143,7 @@ def doctor(config: ConfigOption = None) -> None:
         ("store", lambda: _check_store(settings)),
         ("platform", lambda: _check_platform(settings)),
         ("models", lambda: _check_models(settings)),
+        *(("source", partial(_check_source, source, settings)) for source in settings.sources),
     ]
     failed = 0
     for name, check in checks:
@@ -162,6 +165,10 @@ def _check_platform(settings: Settings) -> str:
     platforms = connect(settings)
     parts = [actuator.list(settings.resources) for actuator in platforms.actuators]
     return f"{sum(len(part.workloads) for part in parts)} workloads on {len(parts)} platform(s)"
+
+
+def _check_source(source: SourceSettings, settings: Settings) -> str:
+    return "\n      ".join(connect_source(source, settings).describe())
 
 
 def _check_models(settings: Settings) -> str:

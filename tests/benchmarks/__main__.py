@@ -9,7 +9,7 @@ import argparse
 import importlib
 import sys
 
-NAMES = ("schedule", "tick", "closed_loop", "open_loop", "prometheus")
+NAMES = ("schedule", "tick", "closed_loop", "open_loop", "prometheus", "influxdb")
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ from pla.core.fleet import UsageBlock
 from pla.platforms import connect_sources
 from pla.ports import SourceError
 from pla.settings import ConfigError, Settings, load
+from pla.source_sections import PrometheusSettings
 from pla.sources.prometheus import PrometheusSource
 from pla.sources.several import SeveralSources
 
@@ -37,6 +38,7 @@ class Metering:
 def test_every_key_has_a_default_but_the_url(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, {"kind": "prometheus", "url": f"{URL}/api/v1/"})
     (source,) = settings.sources
+    assert isinstance(source, PrometheusSettings)
     assert source.url == URL and source.packs == "auto" and source.timeout_s == 30
     assert isinstance(connect_sources(settings, Metering()), PrometheusSource)
 
@@ -99,3 +101,44 @@ def test_tenant_and_options_reach_the_source(tmp_path: Path) -> None:
     options = source.options
     assert options.headers == {"X-Scope-OrgID": "team"} and options.max_points == 500
     assert options.censored_ratio == settings.policy.censored_ratio
+
+
+# -- InfluxDB ------------------------------------------------------------------------------
+
+INFLUX = {"kind": "influxdb", "url": "http://influxdb:8086", "database": "telegraf"}
+
+
+def test_an_influxdb_beside_a_prometheus_owns_its_workloads(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    influx = INFLUX | {"owns": ["kvm://"], "username": "pla", "password_file": str(password)}
+    settings = settings_of(tmp_path, {"url": URL}, influx)
+    source = connect_sources(settings, None)
+    assert isinstance(source, SeveralSources)
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"database": ""}, "no database given"),
+        ({"schemas": ["collectd"]}, "no schema 'collectd'; there are docker"),
+        ({"url": "influxdb:8086"}, "give http://HOST:PORT"),
+        ({"token_file": "/t", "username": "u"}, "remove one of them"),
+        ({"password_file": "/p"}, "means nothing without username"),
+        ({"mapping": [{"measurment": "x"}]}, "mapping"),
+    ],
+)
+def test_an_influxdb_that_cannot_be_is_refused(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        settings_of(tmp_path, INFLUX | change)
+    assert "pla.yaml" in str(caught.value) and "sources" in str(caught.value)
+
+
+def test_a_password_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing = str(tmp_path / "nowhere")
+    settings = settings_of(tmp_path, INFLUX | {"username": "pla", "password_file": missing})
+    with pytest.raises(SourceError, match=r"sources\.password_file: .*nowhere cannot be read"):
+        connect_sources(settings, None)

@@ -74,13 +74,13 @@ class InfluxSource:
         """Closes the connection."""
         self._connection.close()
 
-    def describe(self) -> str:
-        """One line for people: the server, and from when to when its measurements reach.
+    def describe(self) -> list[str]:
+        """What is there, a line each, for people.
 
         Raises:
             SourceError: it cannot be asked, or the database holds none of the measurements.
         """
-        return describe(self._connection, self._options)
+        return [describe(self._connection, self._options)]
 
     def read(
         self,

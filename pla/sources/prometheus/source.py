@@ -8,7 +8,6 @@ resets and at the start and end of a series, where `rate` extrapolates.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,15 +16,13 @@ from numpy.typing import NDArray
 
 from pla.clock import SystemClock
 from pla.core.fleet import UsageBlock
-from pla.core.resources import kills
 from pla.ports import Clock, SourceError
 from pla.sources.prometheus import queries
 from pla.sources.prometheus.connection import Connection
-from pla.sources.prometheus.decoding import Answer
 from pla.sources.prometheus.describing import describe
 from pla.sources.prometheus.discovery import Discovery
-from pla.sources.prometheus.failures import shortened
-from pla.sources.prometheus.grid import Grid, put_amounts, put_flags
+from pla.sources.prometheus.draft import Draft
+from pla.sources.prometheus.grid import Grid, put_amounts
 from pla.sources.prometheus.naming import Naming
 from pla.sources.prometheus.options import PrometheusOptions
 from pla.sources.prometheus.packs import Pack
@@ -66,7 +63,6 @@ class PrometheusSource:
         self._discovery = Discovery(self._connection, options, self._clock)
         self._naming = Naming((), options.labels)
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prometheus")
-        self._lock = threading.Lock()
 
     def read(
         self,
@@ -82,14 +78,6 @@ class PrometheusSource:
             SourceError: a query failed for good, or the server's clock is wrong.
         """
         grid = self._grid(start_s, end_s, step_s)
-        shape = (grid.steps, len(resources), len(workloads))
-        block = UsageBlock(
-            values=np.full(shape, np.nan, dtype=np.float32),
-            censored=np.zeros(shape, dtype=np.bool_),
-            killed=np.zeros((shape[0], shape[2]), dtype=np.bool_),
-            end_s=grid.last_s,
-            step_s=step_s,
-        )
         asked = [
             query
             for pack, timing in self._packs(workloads, grid)
@@ -97,29 +85,18 @@ class PrometheusSource:
                 *queries.amounts(pack, "usage", resources, timing, self.options),
                 *queries.flags(pack, resources, timing, self.options),
             )
-            if self._discovery.has(query.needs)
+            # Usage is always asked for: the server tells what is wrong with a query.
+            if query.kind == "usage" or self._discovery.has(query.needs)
         ]
-        notes: set[str] = set()
-        names = self._named(workloads)
-        futures = [
-            self._pool.submit(self._enter, query, names, resources, grid, block, notes)
-            for query in asked
-        ]
+        draft = Draft(self.server, self._named(workloads), resources, grid)
+        futures = [self._pool.submit(self._enter, query, grid, draft) for query in asked]
         try:
-            partial = any([future.result() for future in futures])
+            for future in futures:
+                future.result()
         finally:
             for future in futures:
                 future.cancel()
-        block.censored[:, kills(resources)] |= block.killed[:, None, :]
-        return UsageBlock(
-            block.values,
-            block.censored,
-            block.killed,
-            block.end_s,
-            step_s,
-            warnings=tuple(sorted(notes)),
-            partial=partial,
-        )
+        return draft.block()
 
     def amounts(
         self,
@@ -186,57 +163,14 @@ class PrometheusSource:
                 spacing_s = self._discovery.spacing_s(pack, grid.last_s, grid.step_s)
                 yield pack, Timing(grid.step_s, spacing_s)
 
-    def _enter(
-        self,
-        query: Query,
-        names: Naming,
-        resources: Sequence[str],
-        grid: Grid,
-        block: UsageBlock,
-        notes: set[str],
-    ) -> bool:
-        """Ask `query`, and write what it tells into `block`; returns whether some is missing."""
-        partial = False
-        series = len(names.workloads)
+    def _enter(self, query: Query, grid: Grid, draft: Draft) -> None:
+        """Ask `query`, and enter what it tells into `draft`."""
+        series = len(self._naming.workloads)
         for first, part, answer in answers(
             self._connection, query.text, grid, series, self.options
         ):
             self._check_clock(part.last_s)
-            with self._lock:
-                self._put(query, names, resources, answer, part, block, first)
-            partial |= answer.partial
-            notes.update(
-                f"{self.server}: query `{shortened(query.text)}`: {words}"
-                for words in answer.warnings or (("isPartial",) if answer.partial else ())
-            )
-        return partial
-
-    def _put(
-        self,
-        query: Query,
-        names: Naming,
-        resources: Sequence[str],
-        answer: Answer,
-        part: Grid,
-        block: UsageBlock,
-        first: int,
-    ) -> None:
-        """Write `answer` to steps `first` on of `block`."""
-        rows = names.rows(answer.metrics, query.uri)
-        steps = slice(first, first + part.steps)
-        column = list(resources).index(query.resource) if query.resource else 0
-        try:
-            if query.kind == "usage":
-                put_amounts(answer, rows, part, block.values[steps, column])
-            elif query.kind == queries.KILLS:
-                put_flags(answer, rows, part, block.killed[steps])
-            else:
-                put_flags(answer, rows, part, block.censored[steps, column])
-        except (ValueError, TypeError) as error:
-            raise SourceError(
-                f"{self.server}: query `{shortened(query.text)}`: samples that cannot be read "
-                f'({error}); expected [[time, "value"], ...]'
-            ) from error
+            draft.enter(query, first, part, answer)
 
     def _named(self, workloads: Sequence[str]) -> Naming:
         if self._naming.workloads != tuple(workloads):

@@ -59,7 +59,7 @@ FIVE = [50.0, 110.0, 170.0, 230.0, 290.0]
 def test_five_minutes_of_history_are_five_steps(five_minutes: str, source: Source) -> None:
     values = read(source(), start=-600, end=420)
     np.testing.assert_array_equal(values, [*[np.nan] * 10, *FIVE, np.nan, np.nan])
-    words = source().describe()
+    (words,) = source().describe()
     assert "docker_container_mem from 2025-10-13T00:00:00Z to 2025-10-13T00:04:50Z" in words
     assert "InfluxDB 1." in words
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pla.clock import SystemClock
 from pla.ports import SourceError
 from pla.sources.prometheus import PrometheusOptions, PrometheusSource
 
@@ -23,16 +21,6 @@ OpenSource = Callable[..., PrometheusSource]
 VM = ("kvm://h1/vm-a",)
 SECRET_HASHED = "$2b$04$jMqUN5Y40XTN3VdISQQiAOcyY/8zw2LLN/MzRrlsIjd3k8CiQr1Ym"
 """bcrypt of `secret`."""
-
-
-class SceneClock(SystemClock):
-    """The machine's clock, moved so that now is `now_s`."""
-
-    def __init__(self, now_s: float) -> None:
-        self._shift_s = now_s - time.time()
-
-    def now_s(self) -> float:
-        return super().now_s() + self._shift_s
 
 
 @pytest.fixture
@@ -56,6 +44,7 @@ def guarded(scene: Any, serve: Any, tmp_path: Path) -> tuple[str, Path]:
     return url.replace("http://", "https://"), certificate
 
 
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_password_and_certificate(
     guarded: tuple[str, Path], scene: Any, open_source: OpenSource, tmp_path: Path
 ) -> None:
@@ -77,12 +66,12 @@ def test_password_and_certificate(
         open_source(url, ca_file=certificate).read(*asked)
 
 
-def test_what_a_server_has(scene: Any, prometheus_url: str) -> None:
-    source = PrometheusSource(PrometheusOptions(prometheus_url), SceneClock(scene.end_s))
+def test_what_a_server_has(scene: Any, prometheus_url: str, clock_at: Any) -> None:
+    source = PrometheusSource(PrometheusOptions(prometheus_url), clock_at(scene.end_s))
     with pytest.raises(SourceError, match="clock is"):
         source.describe()
     source = PrometheusSource(
-        PrometheusOptions(prometheus_url, max_clock_skew_s=1e10), SceneClock(scene.end_s)
+        PrometheusOptions(prometheus_url, max_clock_skew_s=1e10), clock_at(scene.end_s)
     )
     lines = source.describe()
     assert f"{prometheus_url}: libvirt: cpu of 2 workloads, history of 1 h or more" in lines
@@ -92,14 +81,14 @@ def test_what_a_server_has(scene: Any, prometheus_url: str) -> None:
 
 @pytest.mark.parametrize(("minutes", "words"), [(6, "history of 5 min"), (3, "less than 5 min")])
 def test_a_database_that_has_just_begun(
-    minutes: int, words: str, scene: Any, serve: Any, new_series: Any
+    minutes: int, words: str, scene: Any, serve: Any, new_series: Any, clock_at: Any
 ) -> None:
     times = scene.end_s - 15.0 * np.arange(minutes * 4)[::-1]
     labels = {"domain": "a", "instance": "h:1"}
     name = "libvirt_domain_info_cpu_time_seconds_total"
     url = serve([new_series(name, labels, times, np.arange(len(times)) * 1.0)])
     options = PrometheusOptions(url, max_clock_skew_s=1e10)
-    source = PrometheusSource(options, SceneClock(scene.end_s))
+    source = PrometheusSource(options, clock_at(scene.end_s))
     (line,) = source.describe()
     assert "cpu of 1 workloads" in line and words in line
     block = source.read(["kvm://h/a"], ("cpu",), scene.end_s - 86_400, scene.end_s, 60)
