@@ -124,8 +124,8 @@ class RetrainSettings(Section):
     interval_s: float = Field(86_400.0, gt=0, description="Real time between retrainings [s].")
     history_days: float = Field(14.0, gt=0, le=400)
     holdout_days: float = Field(2.0, gt=0, description="Most recent part, judged by the gate.")
-    rounds: int = Field(100, ge=10, le=5000)
-    max_rows: int = Field(300_000, ge=1000, description="Training rows per resource.")
+    rounds: int = Field(150, ge=10, le=5000)
+    max_rows: int = Field(500_000, ge=1000, description="Training rows per resource.")
     threads: int = Field(2, ge=1)
     seed: int = 0
     minimum_history_hours: float = Field(24.0, gt=0)

@@ -100,7 +100,7 @@ def queue_step(
     kept = np.minimum(left, np.maximum(bound_s * demand, backlog))
     # With rate = capacity / step_s above the demand, a backlog drains in backlog / (rate - demand).
     spare = np.maximum(capacity / step_s - demand, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         drain_s = np.where(backlog > 0, np.minimum(backlog / spare, step_s), 0.0)
     throttled_s = np.where(left > 0, step_s, drain_s)
     return QueueStep(served / step_s, kept, left - kept, throttled_s)
