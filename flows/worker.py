@@ -21,7 +21,7 @@ from typing import IO
 from flows import environment
 from flows.warm.host import Host, Runtime, open_runtime
 from pla.clock import SystemClock
-from pla.ports import ActuatorError, StoreError
+from pla.ports import ActuatorError, SourceError, StoreError
 from pla.settings import ConfigError, Settings
 
 log = logging.getLogger("pla.worker")
@@ -63,7 +63,7 @@ def _serve(settings: Settings, name: str, patience_s: float, opener: OpenRuntime
 
     try:
         runtime = opener(settings)
-    except (StoreError, ActuatorError) as error:
+    except (StoreError, ActuatorError, SourceError) as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1
     host = Host(runtime, SystemClock())

@@ -91,10 +91,11 @@ def read(
     )
     for at_s in range(start_s, end_s, CHUNK_S):
         until_s = min(at_s + CHUNK_S, end_s)
-        _put(
-            platforms.source.read(fleet.workloads.ids, settings.resources, at_s, until_s, step_s),
-            block,
-        )
+        part = platforms.source.read(fleet.workloads.ids, settings.resources, at_s, until_s, step_s)
+        _put(part, block)
+        # A model of the others is better than none; who reads the run's log learns who is missing.
+        for words in (*sorted(set(part.unavailable.values())), *part.warnings):
+            progress(f"history: {words}")
         progress(f"history: {(until_s - start_s) / (end_s - start_s):.0%}")
     return History(fleet, _trimmed(block, settings))
 

@@ -33,7 +33,7 @@ def describe(
             pack,
             connection,
             options,
-            Timing(STEP_S, discovery.spacing_s(pack, now_s, STEP_S)),
+            discovery.timing(pack, now_s, STEP_S),
             now_s,
         )
     ]

@@ -8,6 +8,7 @@ from pla.ports import Clock, SourceError
 from pla.sources.prometheus.connection import Connection
 from pla.sources.prometheus.options import PrometheusOptions
 from pla.sources.prometheus.packs import Pack, choose, load
+from pla.sources.prometheus.templates import Timing
 
 AGAIN_S = 600.0
 """Exporters come and go: names are looked at again after this long [s]."""
@@ -74,17 +75,23 @@ class Discovery:
             return True
         return not self._names.isdisjoint(re.findall(r"[A-Za-z_:][\w:]*", query))
 
-    def spacing_s(self, pack: Pack, at_s: int, step_s: int) -> float:
-        """How far apart `pack`'s samples are before `at_s` [s]; a step where it has none.
+    def timing(self, pack: Pack, at_s: int, step_s: int) -> Timing:
+        """Steps of `step_s`, and how far apart `pack`'s samples are before `at_s`.
 
         Raises:
             SourceError: the server does not answer.
         """
+        spacing_s = self._spacing(pack.spacing, at_s, step_s)
+        kills_s = self._spacing(pack.kills_spacing, at_s, step_s)
+        return Timing(step_s, spacing_s, kills_s)
+
+    def _spacing(self, selector: str, at_s: int, step_s: int) -> float:
+        """How far apart the samples of `selector` are [s]; a step where it has none."""
         if self._options.scrape_interval_s is not None:
             return self._options.scrape_interval_s
-        if pack.name not in self._spacing_s:
+        if selector not in self._spacing_s:
             # The series with most samples: others have just begun, or have ended.
-            query = f"max(count_over_time({pack.spacing}[{LOOK_S - 1}s999ms]))"
+            query = f"max(count_over_time({selector}[{LOOK_S - 1}s999ms]))"
             counts = [
                 value
                 for samples in self._connection.query(query, at_s).samples()
@@ -95,8 +102,8 @@ class Discovery:
             measured_s = _usual(LOOK_S / counts[0])
             if counts[0] < ENOUGH:
                 return measured_s  # a server that has just begun: looked at again
-            self._spacing_s[pack.name] = measured_s
-        return self._spacing_s[pack.name]
+            self._spacing_s[selector] = measured_s
+        return self._spacing_s[selector]
 
 
 def _usual(measured_s: float) -> float:

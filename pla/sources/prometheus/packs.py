@@ -6,6 +6,7 @@ A pack is a YAML document beside this file, or an entry of `sources.queries`:
     uri: k8s://{cluster}/...      a workload's URI from the labels of a result
     needs: [METRIC, ...]          used if the server has all of them
     spacing: METRIC               whose spacing is that of the samples
+    kills_spacing: METRIC         the same for what tells of kills, where that is another exporter
     uses: PACK                    whose snippets are known here, too
     define: {NAME: PROMQL}        snippets, used as $NAME
     resources:
@@ -31,7 +32,9 @@ from pla.core.resources import BY_NAME
 FOLDER = Path(__file__).parent / "packs"
 AMOUNTS = ("usage", "total", "limit", "request")
 SHARES = ("throttled", "stolen")
-KEYS = frozenset({"scheme", "uri", "needs", "spacing", "uses", "define", "resources", "kills"})
+KEYS = frozenset(
+    {"scheme", "uri", "needs", "spacing", "kills_spacing", "uses", "define", "resources", "kills"}
+)
 
 
 class PackError(ValueError):
@@ -47,6 +50,7 @@ class Pack:
     uri: str
     needs: frozenset[str]
     spacing: str
+    kills_spacing: str
     define: Mapping[str, str]
     resources: Mapping[str, Mapping[str, str]]
     kills: str
@@ -124,12 +128,14 @@ def _pack(name: str, document: Mapping[str, Any], define: Mapping[str, Any]) -> 
         if not str(uri).startswith(f"{document['scheme']}://"):
             raise PackError(f"{where}: uri {uri!r} must begin with {document['scheme']}://")
     needs = [str(metric) for metric in document["needs"]]
+    spacing = str(document.get("spacing") or needs[0])
     return Pack(
         name=name,
         scheme=str(document["scheme"]),
         uri=str(document["uri"]),
         needs=frozenset(needs),
-        spacing=str(document.get("spacing") or needs[0]),
+        spacing=spacing,
+        kills_spacing=str(document.get("kills_spacing") or spacing),
         define={str(k): str(v) for k, v in define.items()},
         resources=resources,
         kills=str(document.get("kills") or ""),

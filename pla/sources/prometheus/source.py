@@ -33,6 +33,9 @@ from pla.sources.prometheus.templates import Timing
 AT_ONCE = 2
 """Queries under way: one is computed by the server while another is read here."""
 
+FEW = 100
+"""Up to so many steps everything is asked for; a longer history is spared what has no metric."""
+
 LIVE_S = 3600
 """A read that ends this close to now is a live one, for which clocks must agree [s]."""
 
@@ -86,7 +89,7 @@ class PrometheusSource:
                 *queries.flags(pack, resources, timing, self.options),
             )
             # Usage is always asked for: the server tells what is wrong with a query.
-            if query.kind == "usage" or self._discovery.has(query.needs)
+            if query.kind == "usage" or grid.steps <= FEW or self._discovery.has(query.needs)
         ]
         draft = Draft(self.server, self._named(workloads), resources, grid)
         futures = [self._pool.submit(self._enter, query, grid, draft) for query in asked]
@@ -160,8 +163,7 @@ class PrometheusSource:
         schemes = {uri.partition("://")[0] for uri in workloads}
         for pack in self._discovery.packs():
             if pack.scheme in schemes:
-                spacing_s = self._discovery.spacing_s(pack, grid.last_s, grid.step_s)
-                yield pack, Timing(grid.step_s, spacing_s)
+                yield pack, self._discovery.timing(pack, grid.last_s, grid.step_s)
 
     def _enter(self, query: Query, grid: Grid, draft: Draft) -> None:
         """Ask `query`, and enter what it tells into `draft`."""

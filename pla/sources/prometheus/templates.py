@@ -6,6 +6,7 @@
 | `$resolution` | how often a step is looked at: the spacing of samples, as a divisor of a step |
 | `$window` | what a rate needs: three spacings, so that one missed sample makes no gap |
 | `$span` | a step and one spacing before it: a counter's change within the step |
+| `$kills_span` | the same by the spacing of what tells of kills |
 | `$owner` | how long the owner of what has ended is remembered |
 | `$match` | the source's own matchers, with a comma before them |
 | `$ratio`, `$share` | usage/limit, and share of throttled or stolen time, that hold usage down |
@@ -20,22 +21,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
-KNOWN = frozenset({"step", "resolution", "window", "span", "owner", "match", "ratio", "share"})
+KNOWN = frozenset(
+    {"step", "resolution", "window", "span", "kills_span", "owner", "match", "ratio", "share"}
+)
 OWNER_S = 300
 """Prometheus' own look-back: an owner is known as long as an instant query knows a metric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What the durations follow from: step and spacing of samples [s]."""
+    """What the durations follow from: step, spacing of samples, and of those about kills [s]."""
 
     step_s: int
     scrape_s: float
+    kills_scrape_s: float | None = None
 
     def placeholders(self) -> dict[str, str]:
         """The durations in PromQL."""
         step_ms = self.step_s * 1000
         scrape_ms = max(round(self.scrape_s * 1000), 1)
+        kills_ms = max(round((self.kills_scrape_s or self.scrape_s) * 1000), 1)
         # Up to Prometheus 2 a range holds both of its ends, and a sample on the border of two
         # steps would count in both. Where samples are rarer than steps, the last one stands.
         look_ms = step_ms - 1 if scrape_ms <= step_ms else round(scrape_ms * 1.2)
@@ -44,6 +49,7 @@ class Timing:
             "resolution": _duration(_divisor(step_ms, scrape_ms)),
             "window": _duration(3 * scrape_ms),
             "span": _duration(step_ms + scrape_ms - 1),
+            "kills_span": _duration(step_ms + kills_ms - 1),
             "owner": _duration(max(OWNER_S * 1000, step_ms)),
         }
 

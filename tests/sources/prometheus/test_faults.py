@@ -220,5 +220,5 @@ def test_one_request_per_kind_whatever_the_number_of_workloads(
         proxy.requests.clear()
         many = (VM, *(f"kvm://h1/other-{row}" for row in range(others)))
         source.read(many, ("cpu", "memory"), scene.end_s - 120, scene.end_s, 60)
-        # Usage of two resources, and CPU at its limit; nobody tells of a limit of memory.
-        assert len(proxy.requests) == 3
+        # Usage of two resources, each one at its limit, and stolen time.
+        assert len(proxy.requests) == 5

@@ -142,3 +142,21 @@ def test_rules_of_a_user_replace_those_of_a_pack(
     source = open_source(url, queries=own, packs=("mine",))
     block = source.read(["k8s://prod/shop/Pod/web-0/app"], ("memory",), START_S, START_S + 600, 60)
     assert (block.values == np.float32(0.97e9)).all()
+
+
+@pytest.mark.parametrize("spacing_s", [60, 120])
+def test_a_kill_is_told_by_an_exporter_that_is_scraped_rarely(
+    spacing_s: int, pod: Any, serve: Any, open_source: OpenSource, new_series: Any
+) -> None:
+    series = pod(np.full(79, 0.5), np.full(80, 5e8))
+    times = START_S - 29 + spacing_s * np.arange(2400 // spacing_s + 1.0)
+    at = len(times) // 2
+    app = {**POD, "container": "app"}
+    restarts = (np.arange(len(times)) >= at) * 1.0
+    name = "kube_pod_container_status_last_terminated_reason"
+    series += [
+        new_series("kube_pod_container_status_restarts_total", app, times, restarts),
+        new_series(name, {**app, "reason": "OOMKilled"}, times[at:], np.ones(len(times) - at)),
+    ]
+    block = read(open_source(serve(series)))
+    assert np.flatnonzero(block.killed[:, 0]).tolist() == steps_of(times[at : at + 1])
