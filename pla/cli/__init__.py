@@ -12,6 +12,7 @@ import typer
 from typer.main import get_command
 
 from pla.cli import config, models, operate
+from pla.cli.assess import assess
 from pla.cli.backtest import backtest
 from pla.cli.console import fail
 from pla.ports import ActuatorError, RegistryError, SourceError, StoreError
@@ -35,6 +36,7 @@ app.command("decisions")(operate.decisions)
 app.command("restore")(operate.restore)
 app.command("doctor")(operate.doctor)
 app.command("backtest")(backtest)
+app.command("assess")(assess)
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
 
