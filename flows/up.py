@@ -118,6 +118,11 @@ class Session:
     def _ui(self) -> str:
         return self._settings.prefect_url.removesuffix("/api")
 
+    def _series(self) -> list[tuple[str, str]]:
+        section = self._settings.metrics
+        shown = f"http://{section.host}:{section.port}/metrics"
+        return [("series", f"{shown}  (for Prometheus)")] if section.enabled else []
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._supervisor.ask_to_stop()
 
@@ -135,6 +140,7 @@ class Session:
         rows = [
             ("Prefect", self._ui),
             ("MLflow", self._settings.mlflow_uri),
+            *self._series(),
             ("home", f"{self._settings.home}  (logs in {self._settings.home / 'logs'})"),
         ]
         self._screen.heading(rows)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from flows import environment
-from flows.warm.host import Host, Runtime, open_runtime
+from flows.warm.host import Host, Runtime, open_exposed
 from pla.clock import SystemClock
 from pla.ports import ActuatorError, SourceError, StoreError
 from pla.settings import ConfigError, Settings
@@ -30,7 +30,7 @@ QUERY_S = 1.0
 OpenRuntime = Callable[[Settings], Runtime]
 
 
-def main(arguments: Sequence[str] | None = None, opener: OpenRuntime = open_runtime) -> int:
+def main(arguments: Sequence[str] | None = None, opener: OpenRuntime = open_exposed) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code (0 stopped, 1 failed, 2 bad config).
 
     `opener` connects the runtime: another one ticks something else in the very same way.

@@ -16,6 +16,9 @@ from pla.tick_state import TickState
 OVERLAP_STEPS = 2
 """Steps that are read again in every tick: samples come late, and are corrected."""
 
+CLOCK_STEPS = 1
+"""So many steps a clock may go back and be only corrected; what is held is right then."""
+
 BACKFILL_CHUNK_S = 24 * 3600
 """History is read a day at a time: a whole window at once would double the peak memory."""
 
@@ -32,8 +35,14 @@ def collect(
 
     A source that fails leaves the window as it is: the ages grow, and the policy holds.
     """
+    cutoff_s = int(now_s // state.window.step_s) * state.window.step_s
+    if cutoff_s < state.window.end_s - CLOCK_STEPS * state.window.step_s:
+        errors.append(
+            f"the clock went back by {state.window.end_s - cutoff_s} s or more: usage is read "
+            "anew; check the machine's time (NTP), or whether the platform was started again"
+        )
+        state.start_again(now_s)
     window = state.window
-    cutoff_s = int(now_s // window.step_s) * window.step_s
     start_s = window.end_s - OVERLAP_STEPS * window.step_s
     in_force_s = _in_force_since(state, observation, settings)
     try:

@@ -27,11 +27,12 @@ class _Answers:
     def __init__(self) -> None:
         self.outcomes: list[tuple[tuple[str, str], Outcome]] = []
         self.why = "no answer before the deadline"
+        self.unsure = True
         self._ended = threading.Event()
 
-    def end(self, why: str) -> None:
-        """There will be no more, for the reason `why`."""
-        self.why = why
+    def end(self, why: str, unsure: bool) -> None:
+        """There will be no more, for the reason `why`; `unsure` whether the rest was done."""
+        self.why, self.unsure = why, unsure
         self._ended.set()
 
     def wait(self, seconds: float) -> tuple[dict[tuple[str, str], Outcome], str]:
@@ -89,7 +90,8 @@ class Crew:
         if answers is not None:
             known, words = answers.wait(deadline_s - self._clock.monotonic_s())
         words = f"{job.actuator.scheme}: {words}"
-        return [known.get(_key(action)) or _failed(action, words) for action in job.actions]
+        unsure = answers is not None and answers.unsure
+        return [known.get(_key(action)) or _failed(action, words, unsure) for action in job.actions]
 
 
 def _key(action: Resize) -> tuple[str, str]:
@@ -102,7 +104,7 @@ def _work(job: Job, clock: Clock, deadline_s: float, answers: _Answers) -> None:
     Its outcomes go to `answers`, and last why there are no more. An outcome that comes late is
     none: nobody waits for it any more, and the next tick sees what is really in force.
     """
-    why = "it gave no outcome for this change"
+    why, unsure = "it gave no outcome for this change", True
     try:
         if clock.monotonic_s() >= deadline_s:
             outcomes: Iterator[Outcome] = iter(())
@@ -117,11 +119,11 @@ def _work(job: Job, clock: Clock, deadline_s: float, answers: _Answers) -> None:
         else:
             why = "the deadline had passed"
     except ActuatorError as error:
-        why = str(error)
+        why, unsure = str(error), False  # it cannot be reached at all: nothing was done
     except Exception as error:  # a defect of one platform's code must not stop the others
         why = f"{type(error).__name__}: {error}"
-    answers.end(why)
+    answers.end(why, unsure)
 
 
-def _failed(action: Resize, words: str) -> Outcome:
-    return Outcome(action, OutcomeStatus.FAILED, float("nan"), words)
+def _failed(action: Resize, words: str, unsure: bool) -> Outcome:
+    return Outcome(action, OutcomeStatus.FAILED, float("nan"), words, unsure)

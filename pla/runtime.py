@@ -19,6 +19,7 @@ from pla.champion import ChampionWatch
 from pla.clock import SystemClock
 from pla.core.window import HOUR_S
 from pla.crew import Crew
+from pla.exposition import Exposition
 from pla.forecasting.baseline import BaselineForecaster
 from pla.platforms import connect
 from pla.ports import Forecaster, Lease, LeaseLost, ModelRegistry, Store, StoreError
@@ -56,6 +57,7 @@ class Runtime:
         self._saved_model: str | None = None
         self._lease: Lease | None = None
         self._tick_lock = threading.Lock()
+        self._exposition: Exposition | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -114,6 +116,15 @@ class Runtime:
                 self._watch.recall(former)
         self.follow_champion()
 
+    def expose(self) -> None:
+        """From now on count what ticks do, and show it as `metrics` in pla.yaml says.
+
+        For the process that ticks for long; a dry run must not take its port.
+        """
+        if self.settings.metrics.enabled and self._exposition is None:
+            self._exposition = Exposition(self.settings, SystemClock())
+            self._exposition.listen()
+
     def follow_champion(self) -> None:
         """Take a champion that has been loaded, and start looking for the next."""
         fresh = self._watch.take()
@@ -158,6 +169,8 @@ class Runtime:
 
     def close(self) -> None:
         """Keep what was learnt, and let a standby take over at once."""
+        if self._exposition is not None:
+            self._exposition.close()
         try:
             self._keep()
             if self._lease is not None:
@@ -173,11 +186,18 @@ class Runtime:
     def _tick(self, step: StepWrapper, said: list[str]) -> TickReport:
         """One cycle, whose report begins with what was `said` before it."""
         self.follow_champion()
+        ports, watch = self.ports, self._exposition
+        if watch is not None:
+            watch.listen()
+            said += watch.news()
+            ports, step = watch.around(ports, step)
         fence = self._lead(said)
-        report = run_tick(self._state, self.ports, self._forecaster, self.settings, fence, step)
+        report = run_tick(self._state, ports, self._forecaster, self.settings, fence, step)
         report.errors[:0] = said
         self._say_model_trouble(report)
         self._after(report)
+        if watch is not None:
+            watch.publish(report, self._state.window, self._watch.trouble is not None)
         return report
 
     def _say_model_trouble(self, report: TickReport) -> None:
@@ -217,10 +237,17 @@ class Runtime:
         self._state.pending.clear()
 
     def _lead(self, errors: list[str]) -> Fence | None:
+        former = None if self._lease is None else self._lease.epoch
         try:
             self._lease = self.store.acquire(LEASE, self.holder, self.settings.tick.lease_ttl_s)
+            if self._lease is not None and self._lease.epoch != former:
+                # Another may have led meanwhile: what it changed counts as changed.
+                since_s = self.ports.clock.now_s() - 24 * HOUR_S
+                self._state.remembered |= self.store.last_changes(since_s)
         except StoreError as error:
             errors.append(f"nothing is changed without the lease: {error}")
+            if self._exposition is not None:
+                self._exposition.lease_failed()
             self._lease = None
         return None if self._lease is None else Fence(LEASE, self._lease)
 

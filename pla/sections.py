@@ -177,3 +177,14 @@ class StoreSettings(Section):
     """Where decisions and calibration are kept."""
 
     url: str | None = Field(None, description="SQLAlchemy URL; default: SQLite in the home.")
+
+
+class MetricsSettings(Section):
+    """PLA's own series, which the ticking worker shows in Prometheus' format."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", description="Address that /metrics is served on.")
+    port: int = Field(9465, gt=0, lt=65536)
+    workloads: int = Field(
+        1000, ge=0, le=100_000, description="At most so many have series of their own."
+    )

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pla.core.fleet import ControlledValues, Mode, Tier
 from pla.sections import (
+    MetricsSettings,
     MlflowSettings,
     PolicySettings,
     PrefectSettings,
@@ -56,6 +57,7 @@ class Settings(Section):
     prefect: PrefectSettings = PrefectSettings()
     mlflow: MlflowSettings = MlflowSettings()
     store: StoreSettings = StoreSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @field_validator("home")
     @classmethod

@@ -41,7 +41,7 @@ class TickState:
         instance_ids: the instances that the rows of `changed_s` belong to.
         changed_s: time of the last change, -inf = never (instance, resource) [epoch s].
         parts: what each actuator listed last, for the ticks in which it does not answer.
-        remembered: last changes before this process started, per (instance id, resource name).
+        remembered: last changes before this process led, per (instance id, resource name).
         saved_peaks: seven-day peaks before this process started, per workload id.
         former_peak: `saved_peaks` in the rows of `ids` (workload, resource); None = nothing saved.
     """
@@ -91,7 +91,20 @@ class TickState:
             rows = row_map(self.instance_ids, fleet.instances.ids)
             self.changed_s = _reordered(self.changed_s, rows, -np.inf)
             self.instance_ids = fleet.instances.ids
-            self._recall_changes(fleet.resources)
+        self._recall_changes(fleet.resources)
+
+    def start_again(self, now_s: float) -> None:
+        """Forget all that is of a later time than `now_s`: the clock was set back.
+
+        What was seen is read again, and no change of the future counts.
+        """
+        start_s = int(now_s - HOURS * HOUR_S) // HOUR_S * HOUR_S
+        empty = UsageWindow(0, self.window.resources, self.window.step_s, start_s)
+        self.window = empty.reindexed(np.full(len(self.ids), -1, dtype=np.int64))
+        self.changed_s = np.minimum(self.changed_s, now_s)
+        self.band = np.full(self.band.shape, np.nan)
+        self.next_band, self.next_band_s = None, 0
+        self.pending.clear()
 
     def stored_peak(self) -> Floats:
         """Largest usage of the last seven days, also of those before a restart [unit].
@@ -135,8 +148,12 @@ class TickState:
             self.calibration.update(self._in_present_rows(due), peak, held, tier)
 
     def note_changes(self, outcomes: Sequence[Outcome], at_s: float) -> None:
-        """Start the cooldown of everything in `outcomes` that changed."""
-        changed = [o.action for o in outcomes if o.status in DONE]
+        """Start the cooldown of everything in `outcomes` that changed, or may have.
+
+        A change whose answer was lost would otherwise be made again and again, each time from
+        the amount that it has reached.
+        """
+        changed = [o.action for o in outcomes if o.status in DONE or o.unsure]
         if not changed:
             return
         row = {name: index for index, name in enumerate(self.instance_ids)}

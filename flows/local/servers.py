@@ -48,6 +48,7 @@ def lay_out(settings: Settings, config: Path | None) -> Layout:
     if settings.simulator.enabled and settings.simulator.url is None:
         settings, program = _simulator(settings)
         servers.append(program)
+    settings = _metrics(settings)
     variables = _child_variables(settings, config, own_prefect=_named(servers, "Prefect"))
     workers = (
         _python(
@@ -124,6 +125,18 @@ def _simulator(settings: Settings) -> tuple[Settings, Program]:
     return settings.model_copy(update={"simulator": simulator}), program
 
 
+def _metrics(settings: Settings) -> Settings:
+    """With a port for the worker's series; where pla.yaml fixes it, the worker says if it is taken.
+
+    Nothing depends on that port: ticks go on without it.
+    """
+    section = settings.metrics
+    if not section.enabled or "port" in section.model_fields_set:
+        return settings
+    port = ports.free_port(section.host, section.port)
+    return settings.model_copy(update={"metrics": section.model_copy(update={"port": port})})
+
+
 # -- what they share -----------------------------------------------------------------------
 
 
@@ -170,6 +183,8 @@ def _child_variables(settings: Settings, config: Path | None, own_prefect: bool)
     }
     if config is not None:
         variables[environment.CONFIG] = str(config.absolute())
+    if settings.metrics.enabled:
+        variables["PLA_METRICS__PORT"] = str(settings.metrics.port)
     if settings.simulator.url is not None:
         variables["PLA_SIMULATOR__URL"] = settings.simulator.url
     if own_prefect:

@@ -96,3 +96,12 @@ def open_runtime(settings: Settings) -> Runtime:
     from pla.runtime import Runtime as RealRuntime
 
     return RealRuntime.open(settings)
+
+
+def open_exposed(settings: Settings) -> Runtime:
+    """As `open_runtime`, for a process that ticks for long: its series can be scraped."""
+    from pla.runtime import Runtime as RealRuntime
+
+    runtime = RealRuntime.open(settings)
+    runtime.expose()
+    return runtime

@@ -61,9 +61,12 @@ def prometheus(
     *,
     targets: Sequence[str] = (),
     scrape_s: float = 1.0,
+    rules: Sequence[Path] = (),
     options: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
     """A server over `folder`/data that scrapes `targets` (`HOST:PORT`) every `scrape_s` [s].
+
+    It evaluates the rule files `rules` as often.
 
     Raises:
         Unavailable: it cannot be had or does not start.
@@ -72,7 +75,7 @@ def prometheus(
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yml"
     # JSON is YAML.
-    config.write_text(json.dumps(_config(targets, scrape_s)), encoding="utf-8")
+    config.write_text(json.dumps(_config(targets, scrape_s, rules)), encoding="utf-8")
     log = folder / "prometheus.log"
     url = f"http://127.0.0.1:{free_port()}"
     command: list[str | Path] = [
@@ -88,10 +91,15 @@ def prometheus(
         yield Prometheus(url, log)
 
 
-def _config(targets: Sequence[str], scrape_s: float) -> dict[str, object]:
+def _config(targets: Sequence[str], scrape_s: float, rules: Sequence[Path]) -> dict[str, object]:
     every = f"{round(scrape_s * 1000)}ms"
     jobs = [{"job_name": "pla", "static_configs": [{"targets": [*targets]}]}] if targets else []
     return {
-        "global": {"scrape_interval": every, "scrape_timeout": every},
+        "global": {
+            "scrape_interval": every,
+            "scrape_timeout": every,
+            "evaluation_interval": every,
+        },
+        "rule_files": [str(path.absolute()) for path in rules],
         "scrape_configs": jobs,
     }

@@ -143,12 +143,19 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of `action`: `amount` is what was reached, read back [unit]; NaN = unknown."""
+    """What became of `action`.
+
+    Attributes:
+        amount: what was reached, read back [unit]; NaN = unknown.
+        message: what the platform says of it.
+        unsure: it was asked for and nobody knows whether it was done: it may have been.
+    """
 
     action: Resize
     status: OutcomeStatus
     amount: float
     message: str = ""
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

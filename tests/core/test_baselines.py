@@ -188,7 +188,7 @@ def test_one_device_stands_for_a_gibibyte() -> None:
 
 
 def test_unknown_names_and_windows_are_named() -> None:
-    with pytest.raises(ValueError, match="no baseline 'magic': there are persistence"):
+    with pytest.raises(ValueError, match="no policy 'magic': there are persistence"):
         make("magic", BOTH, 1, STEP_S, np.ones((1, 2)))
     with pytest.raises(ValueError, match="'fortnight' is no duration"):
         make("max:fortnight", BOTH, 1, STEP_S, np.ones((1, 2)))
