@@ -19,6 +19,7 @@ import xgboost as xgb
 from pla.core.feature_names import NAMES
 from pla.core.fleet import Floats
 from pla.core.residuals import BINS
+from pla.core.resources import specs
 from pla.ports import RegistryError
 
 FORMAT_VERSION = 2
@@ -104,10 +105,12 @@ def load(folder: Path) -> Bundle:
     manifest = _read_manifest(manifest_file)
     try:
         _check_features(manifest_file, tuple(manifest["feature_names"]))
+        resources = tuple(manifest["resources"])
+        _check_names(resources, manifest["files"])
         for name, expected in manifest["files"].items():
             _check_file(folder / name, expected)
-        resources = tuple(manifest["resources"])
         quantiles = tuple(float(value) for value in manifest["quantiles"])
+        _check_quantiles(quantiles)
         seed = np.array(
             [[_dense(counts) for counts in row] for row in manifest["calibration_seed"]],
             dtype=np.float64,
@@ -133,6 +136,22 @@ def load(folder: Path) -> Bundle:
             f"{manifest_file}: not a usable manifest ({type(error).__name__}: {error}); "
             "roll back to another version or retrain"
         ) from error
+
+
+def _check_names(resources: tuple[str, ...], files: dict[str, str]) -> None:
+    """Raises ValueError unless the files are those of known resources, each with a checksum.
+
+    So a manifest names nothing outside of its folder.
+    """
+    specs(resources)
+    if len(set(resources)) != len(resources) or set(files) != {f"{n}.ubj" for n in resources}:
+        raise ValueError(f"resources {list(resources)} with the files {sorted(files)}")
+
+
+def _check_quantiles(quantiles: tuple[float, ...]) -> None:
+    inside = all(0.0 < value < 1.0 for value in quantiles)
+    if not quantiles or not inside or list(quantiles) != sorted(set(quantiles)):
+        raise ValueError(f"quantiles {list(quantiles)}: ascending ones between 0 and 1 are needed")
 
 
 def _read_manifest(file: Path) -> dict[str, Any]:

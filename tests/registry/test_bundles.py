@@ -12,7 +12,7 @@ import xgboost as xgb
 
 from pla.core.feature_names import NAMES
 from pla.core.residuals import BINS
-from pla.forecasting.bundle import Bundle
+from pla.forecasting.bundle import MANIFEST, Bundle, load
 from pla.forecasting.forecaster import BundleForecaster
 from pla.ports import RegistryError
 
@@ -66,3 +66,24 @@ def test_a_bundle_of_other_features_is_refused_in_its_own_words(
     version = registry.register(bundle, params={}, metrics={}, data=data)
     with pytest.raises(RegistryError, match=r"number 1 is 'of_another_time' in the model"):
         registry.load(version)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resources": ["../outside"], "files": {"../outside.ubj": "ab"}},
+        {"resources": ["cpu", "cpu"]},
+        {"files": {}},
+        {"files": {"/dev/zero": "ab"}},
+        {"quantiles": [0.9, 0.5]},
+        {"quantiles": [0.5, 1.5]},
+        {"quantiles": [0.5, float("nan")]},
+    ],
+)
+def test_a_manifest_that_names_what_is_not_its_own_is_refused(
+    bundle: Path, change: dict[str, Any]
+) -> None:
+    file = bundle / MANIFEST
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(RegistryError, match="not a usable manifest"):
+        load(bundle)
