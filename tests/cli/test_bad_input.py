@@ -26,7 +26,7 @@ ARGUMENTS = {
 }
 """What a command needs to be called at all."""
 
-WITHOUT_CONFIG = {("models",), ("config",), ("config", "schema")}
+WITHOUT_CONFIG = {("models",), ("config",), ("config", "schema"), ("assess",)}
 CALLS = [(*words, *ARGUMENTS.get(words, ())) for words in sorted(command_names() - WITHOUT_CONFIG)]
 
 
