@@ -60,25 +60,6 @@ def actions_of(plan: Plan, observation: Observation) -> list[Resize]:
     ]
 
 
-def carry_out(
-    plan: Plan,
-    observation: Observation,
-    store: TickStore,
-    crew: Crew,
-    fence: Fence,
-    *,
-    at_s: float,
-    model_version: str,
-    seconds: float,
-    errors: list[str],
-) -> list[Outcome]:
-    """Record, act, record what became of it. Returns the outcomes; trouble goes into `errors`."""
-    with _collector_at_rest():
-        return _carry_out(
-            plan, observation, store, crew, fence, at_s, model_version, seconds, errors
-        )
-
-
 @contextmanager
 def _collector_at_rest() -> Iterator[None]:
     """No cyclic collection meanwhile: a large plan's objects would trigger walks of the whole heap.
@@ -94,17 +75,20 @@ def _collector_at_rest() -> Iterator[None]:
             gc.enable()
 
 
-def _carry_out(
+@_collector_at_rest()
+def carry_out(
     plan: Plan,
     observation: Observation,
     store: TickStore,
     crew: Crew,
     fence: Fence,
+    *,
     at_s: float,
     model_version: str,
     seconds: float,
     errors: list[str],
 ) -> list[Outcome]:
+    """Record, act, record what became of it. Returns the outcomes; trouble goes into `errors`."""
     actions = actions_of(plan, observation)
     owner = observation.owner[observation.fleet.instances.workload[plan.instance]]
     try:

@@ -9,6 +9,7 @@ from actuators.simulator import SimulatorClient
 from pla.ports import Actuator, ActuatorError, Clock, MetricsSource, SourceError
 from pla.settings import Settings
 from pla.source_sections import InfluxSettings, PrometheusSettings, SourceSettings
+from pla.sources import secret
 from pla.sources.influxdb import InfluxSource
 from pla.sources.prometheus import PackError, PrometheusOptions, PrometheusSource
 from pla.sources.several import Owner, SeveralSources
@@ -30,6 +31,25 @@ def connect(settings: Settings) -> Platforms:
         ActuatorError: nothing is enabled, or a platform cannot be reached.
         SourceError: a metrics source cannot be used; one that is down is no error yet.
     """
+    client = connect_simulator(settings)
+    return Platforms(actuators=(client,), source=connect_sources(settings, client), clock=client)
+
+
+def connect_actuators(settings: Settings) -> tuple[Actuator, ...]:
+    """The platforms alone: what must work while metrics sources do not (`pla restore`).
+
+    Raises:
+        ActuatorError: nothing is enabled, or a platform cannot be reached.
+    """
+    return (connect_simulator(settings),)
+
+
+def connect_simulator(settings: Settings) -> SimulatorClient:
+    """The simulated cluster, which is a platform, a metering and a clock.
+
+    Raises:
+        ActuatorError: it is not enabled, or cannot be reached.
+    """
     if not settings.simulator.enabled:
         raise ActuatorError(
             "no platform is enabled: set `simulator.enabled: true` in pla.yaml "
@@ -39,8 +59,7 @@ def connect(settings: Settings) -> Platforms:
         raise ActuatorError(
             "simulator.url: the simulated cluster is not running; start it with `pla up`"
         )
-    client = SimulatorClient(settings.simulator.url, settings.core_tiers())
-    return Platforms(actuators=(client,), source=connect_sources(settings, client), clock=client)
+    return SimulatorClient(settings.simulator.url, settings.core_tiers())
 
 
 def connect_sources(settings: Settings, simulator: MetricsSource | None) -> MetricsSource:
@@ -78,20 +97,14 @@ def connect_source(source: SourceSettings, settings: Settings) -> PrometheusSour
 
 
 def _connect_influxdb(source: InfluxSettings) -> InfluxSource:
+    def read(file: Path | None, key: str) -> str:
+        return "" if file is None else secret.read(file, source.url, key)
+
     options = source.options(
-        password=_secret(source.password_file, "password_file"),
-        token=_secret(source.token_file, "token_file"),
+        password=read(source.password_file, "password_file"),
+        token=read(source.token_file, "token_file"),
     )
     return InfluxSource(options)
-
-
-def _secret(file: Path | None, key: str) -> str:
-    if file is None:
-        return ""
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"sources.{key}: {file} cannot be read ({error})") from None
 
 
 def _connect_prometheus(source: PrometheusSettings, settings: Settings) -> PrometheusSource:

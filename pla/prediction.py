@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -29,9 +28,12 @@ def forecast(
     fleet: Fleet,
     settings: Settings,
 ) -> Forecast:
-    """The champion's quantiles, corrected online by what earlier ones turned out to be."""
+    """The champion's quantiles, corrected online by what earlier ones turned out to be.
+
+    Without features there is no forecast.
+    """
     if features is None:
-        raise ValueError("there are no features to forecast from")
+        return no_forecast(forecaster, fleet)
     raw = forecaster.predict(features)
     hold_steps = settings.hold_s // state.window.step_s
     state.learn_from_closed_windows(hold_steps, fleet.workloads.tier)
@@ -43,27 +45,17 @@ def forecast(
     return calibrated
 
 
-@dataclass
-class Attempt:
-    """Runs a model's code, whose defects must not stop the rules that need no model."""
+def attempt(work: Callable[[], T], version: str, errors: list[str]) -> T | None:
+    """What a model's code returns; None if it fails, which `errors` says.
 
-    model_version: str
-    errors: list[str]
-    failed: bool = False
-
-    def __call__(self, work: Callable[[], T]) -> T | None:
-        """What `work` returns; None if it fails, which `errors` says once, or one has before."""
-        if self.failed:
-            return None
-        try:
-            return work()
-        except Exception as error:
-            self.failed = True
-            words = f"{type(error).__name__}: {error}"
-            self.errors.append(
-                f"model {self.model_version} failed, so nothing is taken back: {words}"
-            )
-            return None
+    Its defects must not stop the rules that need no model.
+    """
+    try:
+        return work()
+    except Exception as error:
+        words = f"{type(error).__name__}: {error}"
+        errors.append(f"model {version} failed, so nothing is taken back: {words}")
+        return None
 
 
 def no_forecast(forecaster: Forecaster, fleet: Fleet) -> Forecast:

@@ -216,9 +216,18 @@ class Runtime:
             now_s,
             saved_state.calibration(self.store, fresh) or fresh,
         )
-        state.remembered = dict(self.store.last_changes(now_s - 24 * HOUR_S))
+        state.remembered = self._changes_on_record(now_s)
         state.saved_peaks = saved_state.peaks(self.store, self.settings.resources, now_s)
         return state
+
+    def _changes_on_record(self, now_s: float) -> dict[tuple[str, str], float]:
+        """Time of the last day's newest change per (instance, resource) [epoch s].
+
+        A simulated cluster that is started anew begins at its own time again, and a clock can be
+        set back: a change of the future belongs to a time that is gone, and delays nothing.
+        """
+        changes = self.store.last_changes(now_s - 24 * HOUR_S)
+        return {cell: at_s for cell, at_s in changes.items() if at_s <= now_s}
 
     def _adopt(self, forecaster: Forecaster) -> None:
         """Put `forecaster` in force with the calibration it had when it last was."""
@@ -242,8 +251,7 @@ class Runtime:
             self._lease = self.store.acquire(LEASE, self.holder, self.settings.tick.lease_ttl_s)
             if self._lease is not None and self._lease.epoch != former:
                 # Another may have led meanwhile: what it changed counts as changed.
-                since_s = self.ports.clock.now_s() - 24 * HOUR_S
-                self._state.remembered |= self.store.last_changes(since_s)
+                self._state.remembered |= self._changes_on_record(self.ports.clock.now_s())
         except StoreError as error:
             errors.append(f"nothing is changed without the lease: {error}")
             if self._exposition is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from pla import wishes
@@ -28,7 +29,7 @@ from pla.ports import (
     MetricsSource,
     TickStore,
 )
-from pla.prediction import Attempt, featurise, forecast, no_forecast
+from pla.prediction import attempt, featurise, forecast, no_forecast
 from pla.settings import Settings
 from pla.tick_state import TickState
 
@@ -128,7 +129,7 @@ def run_tick(
     situation = step(
         "collect", lambda: collect(state, ports.source, observation, settings, now_s, errors)
     )
-    model = Attempt(forecaster.model_version, errors)
+    model = partial(attempt, version=forecaster.model_version, errors=errors)
     features = step("featurise", lambda: model(lambda: featurise(state, forecaster, fleet)))
     predicted = step(
         "forecast",

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infra.testbed.openmetrics import Series
+from pla.core.fleet import UsageBlock
+from pla.ports import MetricsSource
 
 START_S = 1_699_999_200
 """A full hour."""
@@ -34,6 +36,10 @@ class Scene:
     def end_s(self) -> int:
         """End of the last step [epoch s]."""
         return self.start_s + self.steps * self.step_s
+
+    def read(self, source: MetricsSource, workload: str = "kvm://h1/vm-a") -> UsageBlock:
+        """The memory of one workload, as `source` tells it."""
+        return source.read((workload,), ("memory",), self.start_s, self.end_s, self.step_s)
 
     def add(self, name: str, times: Floats, values: ArrayLike, **labels: str) -> None:
         """Add a series; one value may stand for all."""

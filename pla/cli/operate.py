@@ -25,7 +25,7 @@ from pla.cli.console import (
 )
 from pla.clock import SystemClock
 from pla.core.plan import OutcomeStatus, Skip, describe
-from pla.platforms import connect, connect_source
+from pla.platforms import connect_actuators, connect_source
 from pla.ports import ActuatorError, RegistryError, SourceError, StoreError
 from pla.runtime import Runtime
 from pla.settings import Settings
@@ -120,9 +120,8 @@ def restore(
     """Put original sizes back; needs only the platform, nothing else of PLA."""
     if bool(workload) == everything:
         raise typer.BadParameter("name workloads, or --all")
-    platforms = connect(load_settings(config))
     failed = 0
-    for actuator in platforms.actuators:
+    for actuator in connect_actuators(load_settings(config)):
         for outcome in actuator.restore(None if everything else workload):
             action = outcome.action
             done = outcome.status in (OutcomeStatus.APPLIED, OutcomeStatus.ACCEPTED)
@@ -162,8 +161,7 @@ def _check_store(settings: Settings) -> str:
 
 
 def _check_platform(settings: Settings) -> str:
-    platforms = connect(settings)
-    parts = [actuator.list(settings.resources) for actuator in platforms.actuators]
+    parts = [actuator.list(settings.resources) for actuator in connect_actuators(settings)]
     return f"{sum(len(part.workloads) for part in parts)} workloads on {len(parts)} platform(s)"
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from infra.testbed import usage_trace
 from infra.testbed.simulator import served
 from pla.cli import main
 
@@ -53,20 +54,9 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three workloads over three days."""
     path = tmp_path_factory.mktemp("trace") / "usage.parquet"
     random = np.random.default_rng(0)
-    steps = 3 * 288
-    time_ms = (START_S + 300 * np.arange(steps)) * 1000
-    tables = [
-        pa.table(
-            {
-                "workload": [name] * steps,
-                "timestamp": pa.array(time_ms, pa.timestamp("ms", tz="UTC")),
-                "cpu_cores_used": random.gamma(3.0, 0.1, steps),
-                "memory_bytes_used": 1e8 + 1e7 * random.random(steps),
-            }
-        )
-        for name in ("a", "b", "c")
-    ]
-    pq.write_table(pa.concat_tables(tables), path)
+    shape = 3 * 288, 3
+    usage = np.stack([random.gamma(3.0, 0.1, shape), 1e8 + 1e7 * random.random(shape)], axis=1)
+    usage_trace.write(path, ["a", "b", "c"], usage, START_S, 300)
     return path
 
 

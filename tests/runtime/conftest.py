@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from actuators.simulator import ClusterOptions, SimulatorActuator, SimulatorSource, open_cluster
 from actuators.simulator.applied import AppliedResize
+from infra.testbed import usage_trace
 from infra.testbed.mlflow import MlflowServer
 from pla.core.fleet import UsageBlock
 from pla.crew import Crew
@@ -52,20 +51,7 @@ def _usage() -> Any:
 @pytest.fixture(scope="session")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("trace") / "usage.parquet"
-    usage = _usage()
-    time_ms = (START_S + STEP_S * np.arange(STEPS)) * 1000
-    tables = [
-        pa.table(
-            {
-                "workload": [f"w{row:02d}"] * STEPS,
-                "timestamp": pa.array(time_ms, pa.timestamp("ms", tz="UTC")),
-                "cpu_cores_used": usage[:, 0, row],
-                "memory_bytes_used": usage[:, 1, row],
-            }
-        )
-        for row in range(12)
-    ]
-    pq.write_table(pa.concat_tables(tables), path)
+    usage_trace.write(path, [f"w{row:02d}" for row in range(12)], _usage(), START_S, STEP_S)
     return path
 
 

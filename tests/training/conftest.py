@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from infra.testbed import usage_trace
 from infra.testbed.simulator import served
 from pla.core.fleet import UsageBlock
 from pla.forecasting.bundle import Bundle
@@ -90,20 +89,8 @@ class World:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster whose clock stands at the trace's end."""
     path = tmp_path_factory.mktemp("trace") / "usage.parquet"
-    values = usage()
-    time_ms = (START_S + STEP_S * np.arange(STEPS)) * 1000
-    tables = [
-        pa.table(
-            {
-                "workload": [f"w{row:02d}"] * STEPS,
-                "timestamp": pa.array(time_ms, pa.timestamp("ms", tz="UTC")),
-                "cpu_cores_used": values[:, 0, row],
-                "memory_bytes_used": values[:, 1, row],
-            }
-        )
-        for row in range(WORKLOADS)
-    ]
-    pq.write_table(pa.concat_tables(tables), path)
+    names = [f"w{row:02d}" for row in range(WORKLOADS)]
+    usage_trace.write(path, names, usage(), START_S, STEP_S)
     with served(path, STEP_S, END_S) as url:
         yield url
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 import httpx
 
 from pla.ports import SourceError
+from pla.sources.hard_deadline import HardDeadline
 from pla.sources.influxdb import failures
 from pla.sources.influxdb.decoding import AnswerError, MalformedAnswer
 from pla.sources.influxdb.options import InfluxOptions
@@ -40,7 +40,7 @@ class Connection:
         self.version = ""
         self.received = 0
         self._options = options
-        self._deadline = _Deadline()
+        self._socket: socket.socket | None = None
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if options.token:
             headers["Authorization"] = f"Bearer {options.token}"
@@ -55,6 +55,7 @@ class Connection:
     def close(self) -> None:
         """Closes the connection."""
         self._client.close()
+        self._keep(None)
 
     def ask(self, query: str, read: Callable[[Iterator[bytes]], T], *, chunked: bool = True) -> T:
         """What `read` makes of the lines of the answer to `query`: one per series if `chunked`.
@@ -67,32 +68,44 @@ class Connection:
         """
         ends_s = time.monotonic() + self._options.timeout_s
         for attempt in range(1, ATTEMPTS + 1):
-            with self._deadline.at(ends_s):
+            with HardDeadline(ends_s - time.monotonic()) as deadline:
                 try:
-                    return self._attempt(query, read, chunked or attempt > 1)
+                    return self._attempt(query, read, chunked or attempt > 1, deadline)
                 except httpx.RequestError as error:
                     failure: SourceError = failures.unreachable(self.where, query, error)
                     if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
-                        self._deadline.passed = True
+                        deadline.passed = True
                 except MalformedAnswer as error:
                     failure = failures.malformed(self.where, query, str(error))
                 except AnswerError as error:
                     raise failures.failed(self.where, query, str(error)) from None
                 except _ServerError as error:
                     failure = failures.refused(self.where, query, error.status, error.text)
-            if self._deadline.passed:
+            if deadline.passed:
                 raise failures.late(self.where, query, self._options.timeout_s)
             if attempt == ATTEMPTS or ends_s - time.monotonic() < PAUSE_S:
                 raise failure
             time.sleep(PAUSE_S)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _attempt(self, query: str, read: Callable[[Iterator[bytes]], T], chunked: bool) -> T:
+    def _attempt(
+        self,
+        query: str,
+        read: Callable[[Iterator[bytes]], T],
+        chunked: bool,
+        deadline: HardDeadline,
+    ) -> T:
+        def watch(event: str, info: dict[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                # A copy: TLS takes the socket over, and the connection stays the same.
+                self._keep(info["return_value"].get_extra_info("socket").dup())
+                deadline.hold(self._socket)
+
+        deadline.hold(self._socket)
         options = self._options
         form = {"db": options.database, "q": query, "epoch": "ms", "chunked": str(chunked).lower()}
         url = f"{options.url.rstrip('/')}/query"
-        trace = {"trace": self._deadline.watch}
-        with self._client.stream("POST", url, data=form, extensions=trace) as response:
+        with self._client.stream("POST", url, data=form, extensions={"trace": watch}) as response:
             self.version = response.headers.get("X-Influxdb-Version", "")
             status = response.status_code
             if status != 200:
@@ -109,6 +122,12 @@ class Connection:
             finally:
                 self.received += response.num_bytes_downloaded
 
+    def _keep(self, connection: socket.socket | None) -> None:
+        """Remember the socket of the connection that stays open."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = connection
+
 
 class _ServerError(Exception):
     """A status of 500 and more: worth a second try."""
@@ -116,49 +135,6 @@ class _ServerError(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
         self.status, self.text = status, text
-
-
-class _Deadline:
-    """Cuts the connection at a time, however slowly bytes still drip in.
-
-    httpx bounds each wait for bytes, not their sum: so the socket is shut down from a timer.
-    """
-
-    def __init__(self) -> None:
-        self.passed = False
-        self._socket: socket.socket | None = None
-        self._timer: threading.Timer | None = None
-
-    def at(self, ends_s: float) -> _Deadline:
-        """Sets the deadline [monotonic s] for the block that follows."""
-        self.passed = False
-        self._timer = threading.Timer(max(ends_s - time.monotonic(), 0.0), self._cut)
-        self._timer.daemon = True
-        return self
-
-    def __enter__(self) -> None:
-        assert self._timer is not None
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        assert self._timer is not None
-        self._timer.cancel()
-        self._timer.join()
-
-    def watch(self, event: str, info: dict[str, Any]) -> None:
-        """Httpx's trace hook: remembers the socket as soon as there is one."""
-        if event in {"connection.connect_tcp.complete", "connection.start_tls.complete"}:
-            self._socket = info["return_value"].get_extra_info("socket")
-
-    def _cut(self) -> None:
-        self.passed = True
-        if self._socket is None:
-            return
-        try:
-            # Not SSLSocket.shutdown, which would take the TLS state away from the reading thread.
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-        except OSError:
-            return  # it is closed already: nobody waits for it
 
 
 def _verification(options: InfluxOptions) -> ssl.SSLContext | bool:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import socket
-import threading
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -18,6 +14,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.retry import Retry
 
 from pla.ports import SourceError
+from pla.sources import secret
+from pla.sources.hard_deadline import HardDeadline
 from pla.sources.prometheus.options import PrometheusOptions
 
 CONNECT_TIMEOUT_S = 3.0
@@ -68,50 +66,24 @@ class Authentication(AuthBase):
         """Sign `request`. Raises SourceError if a secret cannot be read."""
         options = self._options
         if options.bearer_token_file is not None:
-            token = self._secret(options.bearer_token_file, "bearer_token_file")
+            token = secret.read(options.bearer_token_file, options.url, "bearer_token_file")
             request.headers["Authorization"] = f"Bearer {token}"
         elif options.username is not None:
             password = ""
             if options.password_file is not None:
-                password = self._secret(options.password_file, "password_file")
+                password = secret.read(options.password_file, options.url, "password_file")
             pair = f"{options.username}:{password}".encode()
             request.headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         return request
-
-    def _secret(self, path: Path, key: str) -> str:
-        try:
-            return path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"{self._options.url}: {key} {path}: {error}; check it") from None
-
-
-class _Watch:
-    """Shuts a socket down when headers take too long: each byte resets a socket's own timeout."""
-
-    def __init__(self, connection: HTTPConnection, deadline_s: float) -> None:
-        self._connection = connection
-        self._timer = threading.Timer(deadline_s, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def _cut(self) -> None:
-        # The plain socket's method: TLS must not try to say goodbye to who does not listen.
-        sock = self._connection.sock
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Connection(HTTPConnection):
     deadline_s = 30.0
 
     def getresponse(self) -> Any:
-        with _Watch(self, self.deadline_s):
+        # Headers, too, must be whole in time: each byte resets a socket's own timeout.
+        with HardDeadline(self.deadline_s) as deadline:
+            deadline.hold(self.sock)
             return super().getresponse()
 
 
@@ -119,7 +91,9 @@ class _SecureConnection(HTTPSConnection):
     deadline_s = 30.0
 
     def getresponse(self) -> Any:
-        with _Watch(self, self.deadline_s):
+        # Headers, too, must be whole in time: each byte resets a socket's own timeout.
+        with HardDeadline(self.deadline_s) as deadline:
+            deadline.hold(self.sock)
             return super().getresponse()
 
 

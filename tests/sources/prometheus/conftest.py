@@ -14,6 +14,7 @@ from infra.testbed.proxy import FaultProxy, fault_proxy
 from infra.testbed.scene import Scene, known_fleet
 from infra.testbed.victoriametrics import victoriametrics
 from pla.clock import SystemClock
+from pla.ports import SourceError
 from pla.sources.prometheus import PrometheusOptions, PrometheusSource
 
 
@@ -81,6 +82,20 @@ def proxy(prometheus_url: str) -> Iterator[FaultProxy]:
     """A proxy in front of the Prometheus that spoils its answers to order."""
     with fault_proxy(prometheus_url) as running:
         yield running
+
+
+@pytest.fixture
+def fails(scene: Scene) -> Callable[[PrometheusSource, str], str]:
+    """`fails(source, words)`: a read's error, which names the server and says `words`, briefly."""
+
+    def read(source: PrometheusSource, words: str) -> str:
+        with pytest.raises(SourceError, match=words) as caught:
+            scene.read(source)
+        message = str(caught.value)
+        assert source.server in message and "\n" not in message and len(message) < 1200
+        return message
+
+    return read
 
 
 class MovedClock(SystemClock):

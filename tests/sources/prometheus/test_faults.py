@@ -15,38 +15,25 @@ import pytest
 
 from infra.testbed.proxy import PASS, Fault, FaultProxy
 from pla.core.fleet import UsageBlock
-from pla.ports import SourceError
 from pla.sources.prometheus import PrometheusOptions, PrometheusSource
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.faults]
 
 OpenSource = Callable[..., PrometheusSource]
+Fails = Callable[[PrometheusSource, str], str]
 VM = "kvm://h1/vm-a"
-
-
-def read(source: PrometheusSource, scene: Any, workloads: tuple[str, ...] = (VM,)) -> UsageBlock:
-    return source.read(workloads, ("memory",), scene.start_s, scene.end_s, 60)
-
-
-def fails(source: PrometheusSource, scene: Any, words: str) -> str:
-    """The error of a read, which names the server, the query and what is said in `words`."""
-    with pytest.raises(SourceError, match=words) as caught:
-        read(source, scene)
-    message = str(caught.value)
-    assert source.server in message and "\n" not in message and len(message) < 1200
-    return message
 
 
 @pytest.fixture
 def whole(scene: Any, prometheus_url: str, open_source: OpenSource) -> UsageBlock:
-    return read(open_source(prometheus_url), scene)
+    return scene.read(open_source(prometheus_url))
 
 
 @pytest.fixture
 def source(proxy: FaultProxy, scene: Any, open_source: OpenSource) -> PrometheusSource:
     """A source that has found its packs before anything goes wrong."""
     source = open_source(proxy.url, timeout_s=1.0, retries=1)
-    read(source, scene)
+    scene.read(source)
     proxy.requests.clear()
     return source
 
@@ -80,6 +67,7 @@ def source(proxy: FaultProxy, scene: Any, open_source: OpenSource) -> Prometheus
     ],
 )  # fmt: skip
 def test_a_spoilt_answer_is_an_error_and_the_next_read_is_whole(
+    fails: Fails,
     fault: Fault,
     words: str,
     source: PrometheusSource,
@@ -89,11 +77,11 @@ def test_a_spoilt_answer_is_an_error_and_the_next_read_is_whole(
 ) -> None:
     proxy.fault = fault
     begin_s = time.monotonic()
-    message = fails(source, scene, words)
+    message = fails(source, words)
     assert "query `" in message and "libvirt_domain" in message
     assert time.monotonic() - begin_s < 5
     proxy.fault = PASS
-    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+    np.testing.assert_array_equal(scene.read(source).values, whole.values)
 
 
 @pytest.mark.parametrize(
@@ -103,17 +91,17 @@ def test_what_passes_is_tried_again(
     fault: Fault, source: PrometheusSource, proxy: FaultProxy, scene: Any, whole: UsageBlock
 ) -> None:
     proxy.fault = replace(fault, times=1)
-    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+    np.testing.assert_array_equal(scene.read(source).values, whole.values)
 
 
 def test_a_server_that_is_down_gets_one_attempt_until_it_answers(
-    source: PrometheusSource, proxy: FaultProxy, scene: Any
+    fails: Fails, source: PrometheusSource, proxy: FaultProxy, scene: Any
 ) -> None:
     proxy.fault = Fault(status=503)
-    fails(source, scene, "503")
+    fails(source, "503")
     usage = proxy.requests[0].body
     assert [request.body for request in proxy.requests].count(usage) == 2
-    fails(source, scene, "503")
+    fails(source, "503")
     assert [request.body for request in proxy.requests].count(usage) == 3
 
 
@@ -126,6 +114,7 @@ def test_a_server_that_is_down_gets_one_attempt_until_it_answers(
     ],
 )
 def test_what_is_too_large_is_asked_in_halves(
+    fails: Fails,
     status: int,
     body: bytes,
     source: PrometheusSource,
@@ -135,16 +124,16 @@ def test_what_is_too_large_is_asked_in_halves(
 ) -> None:
     json = {"content_type": "application/json"}
     proxy.fault = Fault(status=status, body=body, times=2, **json)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+    np.testing.assert_array_equal(scene.read(source).values, whole.values)
     proxy.fault = Fault(status=status, body=body, **json)  # type: ignore[arg-type]
-    fails(source, scene, "too much at once")
+    fails(source, "too much at once")
 
 
 def test_caps_of_the_real_server(
     scene: Any, serve: Any, open_source: OpenSource, whole: UsageBlock
 ) -> None:
     source = open_source(serve(scene.series, "--query.max-samples=400"))
-    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+    np.testing.assert_array_equal(scene.read(source).values, whole.values)
 
 
 def test_more_points_than_the_server_gives(
@@ -168,7 +157,7 @@ def test_partial_data_are_kept_and_flagged(
     edit: Any, source: PrometheusSource, proxy: FaultProxy, scene: Any, whole: UsageBlock
 ) -> None:
     proxy.fault = Fault(edit=edit)
-    block = read(source, scene)
+    block = scene.read(source)
     assert block.partial and source.server in block.warnings[0]
     np.testing.assert_array_equal(block.values, whole.values)
 
@@ -178,7 +167,7 @@ def test_remarks_on_promql_are_no_missing_data(
 ) -> None:
     words = "PromQL info: metric might not be a counter"
     proxy.fault = Fault(edit=lambda told: {**told, "warnings": [words]})
-    block = read(source, scene)
+    block = scene.read(source)
     assert not block.partial and words in block.warnings[0]
 
 
@@ -192,24 +181,24 @@ def test_json_in_another_style_is_read_the_same(
         return told
 
     proxy.fault = Fault(edit=spaced)
-    np.testing.assert_array_equal(read(source, scene).values, whole.values)
+    np.testing.assert_array_equal(scene.read(source).values, whole.values)
 
 
 @pytest.mark.parametrize(("skew_s", "side"), [(300.0, "ahead of"), (-300.0, "behind")])
 def test_live_data_under_another_clock_are_refused(
-    skew_s: float, side: str, proxy: FaultProxy, scene: Any, clock_at: Any
+    fails: Fails, skew_s: float, side: str, proxy: FaultProxy, scene: Any, clock_at: Any
 ) -> None:
     clock = clock_at(scene.end_s)
     source = PrometheusSource(PrometheusOptions(proxy.url), clock)
     server_s = clock.shift_s
     proxy.fault = Fault(clock_s=server_s)
-    assert np.isfinite(read(source, scene).values).all()
+    assert np.isfinite(scene.read(source).values).all()
     proxy.fault = Fault(clock_s=server_s + skew_s)
-    fails(source, scene, f"clock is (299|300|301) s {side}.*NTP")
+    fails(source, f"clock is (299|300|301) s {side}.*NTP")
     # Training on last week's data may go on.
     source.read((VM,), ("memory",), scene.start_s, scene.end_s - 3660, 60)
     proxy.fault = Fault(clock_s=server_s)
-    assert np.isfinite(read(source, scene).values).all()
+    assert np.isfinite(scene.read(source).values).all()
     source.close()
 
 

@@ -11,50 +11,39 @@ import numpy as np
 import pytest
 
 from infra.testbed.proxy import FaultProxy
-from pla.core.fleet import UsageBlock
 from pla.ports import SourceError
 from pla.sources.prometheus import PackError, PrometheusSource
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.faults]
 
 OpenSource = Callable[..., PrometheusSource]
+Fails = Callable[[PrometheusSource, str], str]
 VM = "kvm://h1/vm-a"
 
 
-def read(source: PrometheusSource, scene: Any, workloads: tuple[str, ...] = (VM,)) -> UsageBlock:
-    return source.read(workloads, ("memory",), scene.start_s, scene.end_s, 60)
-
-
-def fails(source: PrometheusSource, scene: Any, words: str) -> str:
-    """The error of a read, which names the server, the query and what is said in `words`."""
-    with pytest.raises(SourceError, match=words) as caught:
-        read(source, scene)
-    message = str(caught.value)
-    assert source.server in message and "\n" not in message and len(message) < 1200
-    return message
-
-
-def test_nobody_listens(scene: Any, open_source: OpenSource) -> None:
+def test_nobody_listens(fails: Fails, scene: Any, open_source: OpenSource) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         source = open_source(f"http://127.0.0.1:{held.getsockname()[1]}", retries=1)
-        fails(source, scene, "nobody listens there; is the server up")
+        fails(source, "nobody listens there; is the server up")
 
 
-def test_a_host_that_does_not_exist(scene: Any, open_source: OpenSource) -> None:
-    fails(open_source("http://no-such-host.invalid:9090"), scene, "host is unknown")
+def test_a_host_that_does_not_exist(fails: Fails, scene: Any, open_source: OpenSource) -> None:
+    fails(open_source("http://no-such-host.invalid:9090"), "host is unknown")
 
 
-def test_plain_http_behind_https(scene: Any, prometheus_url: str, open_source: OpenSource) -> None:
+def test_plain_http_behind_https(
+    fails: Fails, scene: Any, prometheus_url: str, open_source: OpenSource
+) -> None:
     url = prometheus_url.replace("http://", "https://")
-    fails(open_source(url), scene, "TLS fails.*ca_file")
+    fails(open_source(url), "TLS fails.*ca_file")
 
 
 def test_wrong_secrets(
-    scene: Any, prometheus_url: str, open_source: OpenSource, tmp_path: Path
+    fails: Fails, scene: Any, prometheus_url: str, open_source: OpenSource, tmp_path: Path
 ) -> None:
     missing = open_source(prometheus_url, bearer_token_file=tmp_path / "absent")
-    fails(missing, scene, "bearer_token_file .*absent.*check it")
+    fails(missing, r"sources\.bearer_token_file: .*absent cannot be read.*check it")
     with pytest.raises(SourceError, match=r"ca_file .*absent.*PEM"):
         open_source(prometheus_url, ca_file=tmp_path / "absent")
 
@@ -66,11 +55,11 @@ def test_secrets_and_tenant_are_sent_and_read_anew(
     token.write_text("first\n")
     tenant = {"X-Scope-OrgID": "team"}
     source = open_source(proxy.url, bearer_token_file=token, headers=tenant)
-    read(source, scene)
+    scene.read(source)
     assert {r.headers["Authorization"] for r in proxy.requests} == {"Bearer first"}
     token.write_text("second")
     proxy.requests.clear()
-    read(source, scene)
+    scene.read(source)
     assert {r.headers["Authorization"] for r in proxy.requests} == {"Bearer second"}
     assert {r.headers["X-Scope-OrgID"] for r in proxy.requests} == {"team"}
     assert {r.headers["Accept-Encoding"] for r in proxy.requests} == {"identity"}
@@ -78,27 +67,29 @@ def test_secrets_and_tenant_are_sent_and_read_anew(
     assert all("query" not in r.path.partition("?")[2] for r in proxy.requests)
 
 
-def test_an_empty_database(scene: Any, serve: Any, open_source: OpenSource) -> None:
-    fails(open_source(serve([])), scene, "no metrics at all; check its scrape targets")
+def test_an_empty_database(fails: Fails, scene: Any, serve: Any, open_source: OpenSource) -> None:
+    fails(open_source(serve([])), "no metrics at all; check its scrape targets")
 
 
 def test_a_database_without_a_known_platform(
-    scene: Any, serve: Any, open_source: OpenSource, new_series: Any
+    fails: Fails, scene: Any, serve: Any, open_source: OpenSource, new_series: Any
 ) -> None:
     times = scene.start_s + 60.0 * np.arange(5)
     own = new_series("my_app_requests_total", {"a": "b"}, times, np.arange(5.0))
-    fails(open_source(serve([own])), scene, "none of the 1 metrics is one of a known platform")
+    fails(open_source(serve([own])), "none of the 1 metrics is one of a known platform")
 
 
-def test_a_wrong_query_of_a_user(scene: Any, prometheus_url: str, open_source: OpenSource) -> None:
+def test_a_wrong_query_of_a_user(
+    fails: Fails, scene: Any, prometheus_url: str, open_source: OpenSource
+) -> None:
     broken = {"libvirt": {"resources": {"memory": {"usage": "max by (("}}}}
-    fails(open_source(prometheus_url, queries=broken), scene, "400.*parse error.*sources.queries")
+    fails(open_source(prometheus_url, queries=broken), "400.*parse error.*sources.queries")
     twice = {"libvirt": {"resources": {"memory": {"usage": (
         "container_memory_working_set_bytes * on (namespace) kube_pod_owner")}}}}  # fmt: skip
-    fails(open_source(prometheus_url, queries=twice), scene, "422, labels match more than once")
+    fails(open_source(prometheus_url, queries=twice), "422, labels match more than once")
     unknown = {"libvirt": {"resources": {"memory": {"usage": "up[$stepp]"}}}}
     with pytest.raises(PackError, match=r"libvirt.*memory.usage.*\$stepp: known are"):
-        read(open_source(prometheus_url, queries=unknown), scene)
+        scene.read(open_source(prometheus_url, queries=unknown))
     with pytest.raises(PackError, match="no pack 'kubernets'; known are"):
         open_source(prometheus_url, packs=("kubernets",))
     with pytest.raises(PackError, match="unknown key 'resource'"):
