@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRA ?= cpu
 ARGS ?=
+SERVERS := prometheus or victoriametrics or influxdb or kubernetes or kubelet or kvm or docker or vsphere \
+  or postgres or prefect or mlflow or browser
 
 .PHONY: help run test test-fast soak check format bench lock record clean
 
@@ -19,8 +21,8 @@ run: $(VENV)/.installed ## install, then start everything on this machine (ARGS=
 test: $(VENV)/.installed-dev ## all tests but the slow ones
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-fast: $(VENV)/.installed-dev ## the tests that start no server, in under a minute
-	$(BIN)/pytest -q -m "not (slow or prefect or mlflow or postgres)" $(ARGS)
+test-fast: $(VENV)/.installed-dev ## the tests that start no server, in about a minute
+	$(BIN)/pytest -q -m "not ($(SERVERS) or slow)" $(addprefix --ignore=tests/,e2e flows infra notebooks) $(ARGS)
 
 soak: $(VENV)/.installed-dev ## the slow tests
 	$(BIN)/pytest -m slow $(ARGS)

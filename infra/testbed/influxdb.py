@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from infra.testbed.debian import Unavailable, program
-from infra.testbed.processes import free_port
+from infra.testbed.processes import free_port, stop
 
 __all__ = ["Server", "Unavailable", "private_server", "token"]
 
@@ -108,12 +108,7 @@ class Server:
         """Stop the server, if it runs."""
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop(self._process)
         self._process = None
 
     def close(self) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psycopg
 
+from infra.testbed.processes import stop
+
 START_TIMEOUT_S = 60.0
 USER = "pla"
 
@@ -91,12 +93,7 @@ class Cluster:
         """Stop the server, if it runs: at once, for nobody needs its data any more."""
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGQUIT)
-        try:
-            self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop(self._process, signal.SIGQUIT)
         self._process = None
 
     @property

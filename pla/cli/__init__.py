@@ -15,6 +15,7 @@ from pla.cli import config, models, operate
 from pla.cli.assess import assess
 from pla.cli.backtest import backtest
 from pla.cli.console import fail
+from pla.cli.doctor import doctor
 from pla.ports import ActuatorError, RegistryError, SourceError, StoreError
 from pla.settings import ConfigError
 from pla.sources.trace import TraceError
@@ -34,7 +35,7 @@ app.command("tick")(operate.tick)
 app.command("plan")(operate.plan)
 app.command("decisions")(operate.decisions)
 app.command("restore")(operate.restore)
-app.command("doctor")(operate.doctor)
+app.command("doctor")(doctor)
 app.command("backtest")(backtest)
 app.command("assess")(assess)
 app.add_typer(models.app, name="models")

@@ -1,11 +1,9 @@
-"""Commands that run PLA: up, train, tick, plan, decisions, restore, doctor."""
+"""Commands that run PLA: up, train, tick, plan, decisions, restore."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -18,18 +16,14 @@ from pla.cli.console import (
     JsonOption,
     amount,
     err,
-    fail,
     load_settings,
     out,
     print_json,
 )
 from pla.clock import SystemClock
-from pla.core.plan import OutcomeStatus, Skip, describe
-from pla.platforms import connect_actuators, connect_source
-from pla.ports import ActuatorError, RegistryError, SourceError, StoreError
+from pla.core.plan import DONE, Outcome, OutcomeStatus, Skip, describe
+from pla.platforms import connect_actuators
 from pla.runtime import Runtime
-from pla.settings import Settings
-from pla.source_sections import SourceSettings
 from pla.store import SqlStore
 from pla.tick import TickReport
 
@@ -116,64 +110,44 @@ def restore(
     workload: Annotated[list[str] | None, typer.Argument(help="Workload URIs.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every workload.")] = False,
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Put original sizes back; needs only the platform, nothing else of PLA."""
+    """Put original sizes back; needs only the platform, nothing else of PLA.
+
+    A worker that runs would resize them again: stop it first.
+    """
     if bool(workload) == everything:
         raise typer.BadParameter("name workloads, or --all")
-    failed = 0
-    for actuator in connect_actuators(load_settings(config)):
-        for outcome in actuator.restore(None if everything else workload):
+    outcomes = [
+        outcome
+        for actuator in connect_actuators(load_settings(config))
+        for outcome in actuator.restore(None if everything else workload)
+    ]
+    if as_json:
+        print_json([_restored(outcome) for outcome in outcomes])
+    else:
+        for outcome in outcomes:
             action = outcome.action
-            done = outcome.status in (OutcomeStatus.APPLIED, OutcomeStatus.ACCEPTED)
-            failed += not done
             out.print(
                 f"{action.instance} {action.resource}: {amount(action.current, action.resource)} "
                 f"-> {amount(action.target, action.resource)} {outcome.status.value} "
                 f"{outcome.message}",
                 highlight=False,
             )
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(0 if all(outcome.status in DONE for outcome in outcomes) else 1)
 
 
-def doctor(config: ConfigOption = None) -> None:
-    """Check every part that the configuration names; exit 1 if one does not answer."""
-    settings = load_settings(config)
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("store", lambda: _check_store(settings)),
-        ("platform", lambda: _check_platform(settings)),
-        ("models", lambda: _check_models(settings)),
-        *(("source", partial(_check_source, source, settings)) for source in settings.sources),
-    ]
-    failed = 0
-    for name, check in checks:
-        try:
-            out.print(f"[green]ok[/]    {name}: {check()}", highlight=False)
-        except (ActuatorError, RegistryError, SourceError, StoreError) as error:
-            failed += 1
-            fail(f"{name}: {error}", 1)
-    raise typer.Exit(1 if failed else 0)
-
-
-def _check_store(settings: Settings) -> str:
-    with SqlStore(settings.store_url, SystemClock()) as store:
-        count = len(store.decisions(None, 1))
-        return f"{store.where} answers; {'decisions on record' if count else 'no decision yet'}"
-
-
-def _check_platform(settings: Settings) -> str:
-    parts = [actuator.list(settings.resources) for actuator in connect_actuators(settings)]
-    return f"{sum(len(part.workloads) for part in parts)} workloads on {len(parts)} platform(s)"
-
-
-def _check_source(source: SourceSettings, settings: Settings) -> str:
-    return "\n      ".join(connect_source(source, settings).describe())
-
-
-def _check_models(settings: Settings) -> str:
-    from pla.cli.models import registry_of
-
-    version = registry_of(settings).champion_version()
-    return f"{settings.mlflow_uri} answers; champion {version or 'none yet: a baseline acts'}"
+def _restored(outcome: Outcome) -> dict[str, object]:
+    action = outcome.action
+    return {
+        "instance": action.instance,
+        "workload": action.workload,
+        "resource": action.resource,
+        "current": action.current,
+        "target": action.target,
+        "status": outcome.status.value,
+        "message": outcome.message,
+    }
 
 
 # -- printing ------------------------------------------------------------------------------

@@ -71,6 +71,15 @@ def settings() -> Settings:
     return load(environ={"PLA_RETRAIN__ROUNDS": "20", "PLA_RETRAIN__THREADS": "1"})
 
 
+def replay(trace: Trace, spec: Spec, settings: Settings) -> Replayed:
+    return replay_predictive(trace, spec, trained_on(trace, spec, settings), settings)
+
+
+@pytest.fixture(scope="module")
+def replayed_whole(trace: Trace, spec: Spec, settings: Settings) -> Replayed:
+    return replay(trace, spec, settings)
+
+
 def cut(trace: Trace, until_s: int) -> Trace:
     """The trace as it was at `until_s`: no later sample, nor a workload that came later."""
     steps = (until_s - trace.start_s) // trace.step_s
@@ -82,13 +91,18 @@ def cut(trace: Trace, until_s: int) -> Trace:
 
 @pytest.mark.parametrize("hours", [14, 20])
 def test_cutting_the_trace_leaves_every_row_before_unchanged(
-    trace: Trace, spec: Spec, settings: Settings, tmp_path: Path, hours: int
+    trace: Trace,
+    spec: Spec,
+    settings: Settings,
+    replayed_whole: Replayed,
+    tmp_path: Path,
+    hours: int,
 ) -> None:
     until_s = spec.train_until_s + hours * 3600
+    early = cut(trace, until_s)
+    replays = (trace, replayed_whole), (early, replay(early, spec, settings))
     tables = []
-    for number, part in enumerate((trace, cut(trace, until_s))):
-        forecaster = trained_on(part, spec, settings)
-        replayed = replay_predictive(part, spec, forecaster, settings)
+    for number, (part, replayed) in enumerate(replays):
         path = tmp_path / f"{number}.parquet"
         report.write_allocations(path, [replayed], spec, part)
         tables.append(pq.read_table(path))
@@ -102,11 +116,9 @@ def test_cutting_the_trace_leaves_every_row_before_unchanged(
 
 
 def test_the_predictive_policy_is_cheaper_than_the_request_and_keeps_its_promise(
-    trace: Trace, spec: Spec, settings: Settings
+    trace: Trace, spec: Spec, replayed_whole: Replayed
 ) -> None:
-    forecaster = trained_on(trace, spec, settings)
-    ours = replay_predictive(trace, spec, forecaster, settings)
-    results = evaluate(ours, actual(trace, spec), spec, promise=0.01)
+    results = evaluate(replayed_whole, actual(trace, spec), spec, promise=0.01)
     for result in results:
         assert result.score.violation_rate < 0.03
         assert result.score.excess < 2.0

@@ -185,3 +185,10 @@ def test_help_loads_none_of_the_heavy_parts() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_restore_needs_no_metrics_source(run: Run, config: Path) -> None:
+    source = '[{"url": "http://127.0.0.1:9", "ca_file": "/nowhere.pem", "packs": ["no-such"]}]'
+    config.write_text(f"{config.read_text(encoding='utf-8')}\nsources: {source}\n")
+    assert run("plan", "--config", str(config)).code == 1
+    assert run("restore", "--all", "--config", str(config)).code == 0

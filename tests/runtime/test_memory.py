@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from pla.core.fleet import Floats
+from pla.core.plan import Skip
 from pla.runtime import Runtime
 from pla.saved_state import PEAKS
+from pla.sections import shipped_tiers
 from pla.store import SqlStore
 
 World = Any
@@ -127,3 +129,23 @@ def test_peaks_that_nobody_can_read_cost_what_they_knew(world: World, blob: byte
     report = world.tick(world.open())
     assert report.errors == []
     assert report.applied > 0
+
+
+def cooling(runtime: Runtime) -> int:
+    """How many shrinks the next tick would leave out because of a change before."""
+    return sum(skip is Skip.COOLDOWN for *_, skip in runtime.dry_run().plan.skips())
+
+
+def test_changes_of_a_time_that_is_gone_delay_nothing(world: World) -> None:
+    """A simulated cluster that is started anew begins at its own time again."""
+    tiers = {
+        name: tier.model_dump() | {"max_shrink_fraction": 0.1}
+        for name, tier in shipped_tiers().items()
+    }
+    first = world.open(tiers=tiers)
+    world.tick(first)  # which takes a tenth, and would take more
+    assert cooling(first) > 0
+    first.close()
+    assert cooling(world.open("a successor", tiers=tiers)) > 0
+    world.clock.wall_s -= 3600
+    assert cooling(world.open("at a former time", tiers=tiers)) == 0
