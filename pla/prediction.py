@@ -39,7 +39,7 @@ def forecast(
     state.learn_from_closed_windows(hold_steps, fleet.workloads.tier)
     calibrated = state.calibration.apply(raw, fleet.workloads.tier)
     state.expect(raw, settings.tick.lead_s + settings.hold_s)
-    quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
+    quantile = fleet.by_tier("quantile")
     state.next_band = policy.at_quantile(calibrated, quantile)
     state.next_band_s = state.window.end_s
     return calibrated

@@ -23,8 +23,7 @@ def table_of(report: TickReport) -> pa.Table:
     fleet, advice, situation = report.fleet, report.recommendation, report.situation
     row, column = np.nonzero(fleet.workloads.support)
     tiers = np.array([tier.name for tier in fleet.tiers])
-    quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
-    predicted = at_quantile(report.forecast, quantile)
+    predicted = at_quantile(report.forecast, fleet.by_tier("quantile"))
     ids = np.array(fleet.workloads.ids, dtype=object)
     columns = {
         "workload": pa.array(ids[row], pa.string()),

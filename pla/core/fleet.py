@@ -159,6 +159,11 @@ class Fleet:
         specs(self.resources)
         _check_shapes(self)
 
+    def by_tier(self, field: str) -> Floats:
+        """The number `field` of each workload's tier, shape (workload,)."""
+        column: Floats = np.array([getattr(tier, field) for tier in self.tiers], dtype=np.float64)
+        return np.asarray(column[self.workloads.tier], dtype=np.float64)
+
     def workload_current(self) -> Floats:
         """Amount per workload = that of its largest live instance, shape (workload, resource).
 

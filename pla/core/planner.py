@@ -111,7 +111,7 @@ def _canary_instances(fleet: Fleet) -> Bools:
     starts = np.cumsum(counts) - counts
     rank = np.empty(len(rows), dtype=np.int64)
     rank[order] = np.arange(len(rows)) - starts[rows[order]]
-    fraction = np.array([tier.canary_fraction for tier in fleet.tiers])[fleet.workloads.tier]
+    fraction = fleet.by_tier("canary_fraction")
     # 0.07 x 100 is a little more than 7 in binary.
     chosen = np.zeros(len(fleet.instances), dtype=np.bool_)
     chosen[live] = rank < np.ceil(fraction * counts - 1e-9)[rows]

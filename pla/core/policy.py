@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pla.core.fleet import Bools, Bytes, Fleet, Floats, Forecast, Tier
+from pla.core.fleet import Bools, Fleet, Floats, Forecast
 from pla.core.plan import Flags, Reason, Recommendation
 from pla.core.resources import (
     compressible,
@@ -62,9 +62,8 @@ def recommend(
     Amounts that are not finite, or become so on the way, end as no target at all.
     """
     workloads = fleet.workloads
-    tiers = fleet.tiers
-    quantile = _per_workload(tiers, workloads.tier, "quantile")
-    headroom = _per_workload(tiers, workloads.tier, "headroom")[:, None]
+    quantile = fleet.by_tier("quantile")
+    headroom = fleet.by_tier("headroom")[:, None]
 
     target, reason = _from_forecast(forecast, quantile, situation, fleet, rules)
     target, reason = _raise_for_surge(target, reason, forecast, situation, headroom)
@@ -94,11 +93,6 @@ def _rounded(target: Floats, current: Floats, fleet: Fleet) -> Floats:
     """`target` in whole quanta; rounding alone never makes an amount in force grow."""
     rounded = round_up(target, fleet.resources)
     return np.where((target <= current) & (rounded > current), current, rounded)
-
-
-def _per_workload(tiers: tuple[Tier, ...], rows: Bytes, field: str) -> Floats:
-    column: Floats = np.array([getattr(tier, field) for tier in tiers], dtype=np.float64)
-    return np.asarray(column[rows], dtype=np.float64)
 
 
 def _raise_to(target: Floats, reason: Flags, least: Floats, why: Reason) -> tuple[Floats, Flags]:

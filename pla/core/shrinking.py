@@ -41,9 +41,9 @@ def slow_shrinks(
         rules: the policy's constants.
         skipped: gets what is left out, and why.
     """
-    tier = fleet.workloads.tier[fleet.instances.workload[wanted.instance]]
-    cooldown = np.array([t.cooldown_s for t in fleet.tiers])[tier]
-    fraction = np.array([t.max_shrink_fraction for t in fleet.tiers])[tier]
+    workload = fleet.instances.workload[wanted.instance]
+    cooldown = fleet.by_tier("cooldown_s")[workload]
+    fraction = fleet.by_tier("max_shrink_fraction")[workload]
 
     person = imposed(wanted.reason)
     at_once = person & compressible(fleet.resources)[wanted.resource]

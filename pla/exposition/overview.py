@@ -66,7 +66,7 @@ def cells_of(report: TickReport) -> Cells:
     """The cells of one tick; those that do not exist are NaN and not at risk."""
     fleet, situation = report.fleet, report.situation
     support = fleet.workloads.support
-    quantile = np.array([tier.quantile for tier in fleet.tiers])[fleet.workloads.tier]
+    quantile = fleet.by_tier("quantile")
     forecast = at_quantile(report.forecast, quantile)
     current, usage = situation.current, situation.usage
     short = (current < forecast) | (current < usage) | situation.censored
